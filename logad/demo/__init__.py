@@ -1,0 +1,1 @@
+"""The generated system of `logad demo`."""

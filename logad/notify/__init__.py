@@ -1,0 +1,1 @@
+"""Notifiers: one file per service that carries messages to people."""

@@ -1,0 +1,1 @@
+"""Sources: one file per place that logs come from."""

@@ -1,0 +1,1 @@
+"""The contract suites, shipped for people who write plug-ins."""

@@ -1,0 +1,143 @@
+"""Windows: what is judged, as count vectors and as ordered template codes, in arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from logad.types import Template, WindowKind
+
+NO_TIME: Final = np.iinfo(np.int64).min
+"""Stands in `times` for an event without a time."""
+
+WINDOW_SCHEMA: Final[dict[str, pl.DataType]] = {
+    "service": pl.String(),
+    "key": pl.String(),  # null but for sessions
+    "start": pl.Datetime("us", "UTC"),  # the span's start for time windows, else the first record's time
+    "end": pl.Datetime("us", "UTC"),  # the span's end (exclusive) for time windows, else the last record's
+    "first_line": pl.Int64(),  # null where there are no lines
+    "last_line": pl.Int64(),
+    "records": pl.Int64(),
+    "revision": pl.Int64(),
+    "learning": pl.Boolean(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """The distinct count vectors of some windows: row r of `counts` stands `weights[r]` times."""
+
+    counts: NDArray[np.int64]  # (distinct windows, templates)
+    weights: NDArray[np.int64]  # (distinct windows,)
+    inverse: NDArray[np.int64]  # (windows,): the row of `counts` that each window has
+    first: NDArray[np.int64]  # (distinct windows,): the first window that has it
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of one kind in order; nothing in it may be written to.
+
+    Events of window w are `events[offsets[w]:offsets[w + 1]]`, in order; `times` (microseconds since
+    the epoch, UTC, or NO_TIME) and `rows` (rows of `records`, or -1) run beside them.
+    """
+
+    kind: WindowKind
+    table: pl.DataFrame  # WINDOW_SCHEMA, one row a window
+    offsets: NDArray[np.int64]  # (windows + 1,)
+    events: NDArray[np.int32]  # template codes
+    times: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    vocabulary: tuple[Template, ...]  # code -> template; codes in `events` are below its length
+    records: pl.DataFrame  # the records behind the windows (RECORD_SCHEMA), for evidence; may be empty
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def owner(self) -> NDArray[np.int64]:
+        """The window of each event, shape (events,)."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    @cached_property
+    def distinct(self) -> Distinct:
+        """Distinct count vectors with their weights, in order of first appearance."""
+        width = len(self.vocabulary)
+        pairs, counts = np.unique(self.owner * max(width, 1) + self.events, return_counts=True)
+        owner, code = np.divmod(pairs, max(width, 1))
+        starts = np.searchsorted(owner, np.arange(len(self) + 1))
+        seen: dict[bytes, int] = {}
+        inverse = np.empty(len(self), dtype=np.int64)
+        first: list[int] = []
+        for window in range(len(self)):
+            span = slice(starts[window], starts[window + 1])
+            signature = code[span].tobytes() + counts[span].tobytes()
+            row = seen.setdefault(signature, len(seen))
+            if row == len(first):
+                first.append(window)
+            inverse[window] = row
+        matrix = np.zeros((len(first), width), dtype=np.int64)
+        for row, window in enumerate(first):
+            span = slice(starts[window], starts[window + 1])
+            matrix[row, code[span]] = counts[span]
+        weights = np.bincount(inverse, minlength=len(first)).astype(np.int64)
+        return Distinct(matrix, weights, inverse, np.asarray(first, dtype=np.int64))
+
+    @cached_property
+    def severities(self) -> NDArray[np.int64]:
+        """The severity class (0..3) of each template of the vocabulary."""
+        return np.asarray([template.severity for template in self.vocabulary], dtype=np.int64)
+
+    def span(self, window: int) -> slice:
+        """Where the events of a window stand."""
+        return slice(int(self.offsets[window]), int(self.offsets[window + 1]))
+
+    def take(self, chosen: NDArray[np.int64] | Sequence[int]) -> "Windows":
+        """The chosen windows, in the order given."""
+        chosen = np.asarray(chosen, dtype=np.int64)
+        lengths = np.diff(self.offsets)[chosen]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        positions = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], lengths)
+        return Windows(
+            self.kind,
+            self.table[chosen],
+            offsets,
+            self.events[positions],
+            self.times[positions],
+            self.rows[positions],
+            self.vocabulary,
+            self.records,
+        )
+
+    def without_records(self) -> "Windows":
+        """The same windows without the records behind them: what a learner keeps."""
+        rows = np.full(len(self.rows), -1, dtype=np.int64)
+        empty = self.records.clear()
+        return Windows(
+            self.kind, self.table, self.offsets, self.events, self.times, rows, self.vocabulary, empty
+        )
+
+
+def joined(parts: Sequence[Windows]) -> Windows:
+    """Windows of one kind after one another; the last part's vocabulary must contain the earlier ones.
+
+    Only the last part keeps the records behind it.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    last = parts[-1]
+    parts = [*(part.without_records() for part in parts[:-1]), last]
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Windows(
+        last.kind,
+        pl.concat([part.table for part in parts]),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.concatenate([part.events for part in parts]),
+        np.concatenate([part.times for part in parts]),
+        np.concatenate([part.rows for part in parts]),
+        last.vocabulary,
+        last.records,
+    )
