@@ -62,7 +62,7 @@ class Detector(ABC):
 
 
 class Source(ABC):
-    """Yields buffers of whole lines with cursors; loses nothing and repeats nothing when resumed at a cursor."""
+    """Yields buffers of whole lines with cursors; resumed at a cursor, it loses and repeats nothing."""
 
     name: ClassVar[str]
     Config: ClassVar[type[PartConfig]] = PartConfig
@@ -73,7 +73,7 @@ class Source(ABC):
 
     @abstractmethod
     def follow(self, cursors: Mapping[str, str]) -> Iterator[Buffer | None]:
-        """What is there, then what is appended, for ever; None is yielded when nothing is new (about 5 a second)."""
+        """What is there, then what is appended, for ever; None, about 5 a second, when nothing is new."""
 
     def close(self) -> None:  # noqa: B027  (most sources hold nothing)
         """Give back what is held open."""
