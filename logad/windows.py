@@ -1,14 +1,15 @@
 """Windows: what is judged, as count vectors and as ordered template codes, in arrays."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from logad.durations import format_duration
 from logad.types import Template, WindowKind
 
 NO_TIME: Final = np.iinfo(np.int64).min
@@ -141,3 +142,40 @@ def joined(parts: Sequence[Windows]) -> Windows:
         last.vocabulary,
         last.records,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Windowing:
+    """What makes a window, and why: exactly one of a span of time, a number of records, a session key."""
+
+    kind: WindowKind
+    span_seconds: float | None = None  # time windows
+    size: int | None = None  # record windows
+    key_regex: str | None = None  # sessions: the first group, or the whole match, is the key
+    key_field: str | None = None  # sessions: a JSON field, or the name in `name=value`
+    timeout_seconds: float | None = None  # sessions: silence that completes one; None: only the end does
+    reason: str = ""
+
+    def describe(self) -> str:
+        """The choice in one line.
+
+        >>> Windowing(WindowKind.TIME, span_seconds=300, reason="asked for").describe()
+        'windows of 5m per service (asked for)'
+        """
+        what = {
+            WindowKind.TIME: lambda: f"windows of {format_duration(self.span_seconds or 0)} per service",
+            WindowKind.RECORDS: lambda: f"windows of {self.size} records",
+            WindowKind.SESSION: lambda: f"sessions by {self.key_field or self.key_regex}",
+        }[self.kind]()
+        if self.timeout_seconds is not None:
+            what += f", complete after {format_duration(self.timeout_seconds)} of silence"
+        return f"{what} ({self.reason})" if self.reason else what
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON that `from_dict` takes back."""
+        return {**asdict(self), "kind": str(self.kind)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Windowing":
+        """Take back what `as_dict` gave."""
+        return cls(**{**values, "kind": WindowKind(values["kind"])})
