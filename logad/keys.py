@@ -9,10 +9,10 @@ from logad.windows import Windowing
 
 
 def session_keys(raw: pl.Series, windowing: Windowing) -> pl.Series:
-    """The distinct keys of each record in order of appearance, List[String]; empty where it has none.
+    r"""The distinct keys of each record in order of appearance, List[String]; empty where it has none.
 
     >>> from logad.types import WindowKind
-    >>> by_block = Windowing(WindowKind.SESSION, key_regex=r"blk_-?\\d+")
+    >>> by_block = Windowing(WindowKind.SESSION, key_regex=r"blk_-?\d+")
     >>> session_keys(pl.Series(["del blk_1 blk_-2 blk_1", "idle"]), by_block).to_list()
     [['blk_1', 'blk_-2'], []]
     """

@@ -1,0 +1,180 @@
+"""Chooses what makes a window when the user does not say, and gives the reason."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+
+from logad.durations import format_duration
+from logad.keys import session_keys
+from logad.types import WindowKind
+from logad.windows import Windowing
+
+SAMPLE: Final = 50_000
+"""Records looked at; sessions need neighbours, so these are the first ones, not a random sample."""
+SPANS: Final = (60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0)
+FEW_WINDOWS: Final = 40
+"""Fewer time windows than this teach too little: windows of records are taken instead."""
+RECORDS_A_SPAN: Final = 10.0
+"""Mean records in a time window that has any."""
+MOST_SPANS: Final = 20_000
+RECORDS_A_RUN: Final = 100
+FEWEST_KEYS: Final = 30
+IN_SESSIONS: Final = 0.4
+"""Share of all records that must lie in real sessions for a key to be chosen."""
+
+_IDENTIFIER: Final = r"[A-Za-z][A-Za-z]{1,15}[_-]-?[0-9][0-9A-Za-z_-]{3,}"
+_NAMED: Final = (
+    r"""(?i)[a-z_.-]*(?:id|key|session|request|req|trace|instance|job|order|txn)"""
+    r"""["']?\s?[=:]\s?["']?[0-9a-z_-]{4,}"""
+)
+_UUID: Final = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+_BEFORE_UUID: Final = rf"[A-Za-z]+[-:=_ ]+{_UUID}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFit:
+    """How well a candidate key cuts records into sessions."""
+
+    windowing: Windowing
+    keys: int
+    in_sessions: float  # share of all records in sessions of three and more records with two templates
+    per_session: float  # mean records of those sessions
+
+
+def choose(records: pl.DataFrame) -> Windowing:
+    """The one windowing that suits these mined records best: sessions, else time, else runs of records."""
+    return _sessions(records) or _spans(records)
+
+
+def views(records: pl.DataFrame) -> tuple[Windowing, ...]:
+    """The windowings a live run judges side by side: sessions where there is a key, and spans of time."""
+    sessions = _sessions(records)
+    spans = _spans(records, live=True)
+    if sessions is None:
+        return (spans,)
+    return (sessions, spans) if spans.kind is WindowKind.TIME else (sessions,)
+
+
+def _spans(records: pl.DataFrame, *, live: bool = False) -> Windowing:
+    """Windows of time where there is enough of it, else windows of records."""
+    times = records["time"].drop_nulls()
+    if times.is_empty():
+        return _runs(records, "no record has a time")
+    first, last = times.min(), times.max()
+    seconds = (last - first).total_seconds()  # type: ignore[operator,union-attr]
+    if live:
+        span = 60.0 if records.height >= RECORDS_A_SPAN * max(seconds, 1.0) / 60.0 else 300.0
+        return Windowing(WindowKind.TIME, span_seconds=span, reason="a live run watches rhythm and silence")
+    epoch = times.dt.epoch("us")
+    for span in SPANS:
+        filled = (epoch // round(span * 1e6)).n_unique()
+        spans = seconds / span
+        if spans <= MOST_SPANS and filled >= FEW_WINDOWS and times.len() / filled >= RECORDS_A_SPAN:
+            reason = f"{times.len() / filled:,.0f} records in each of {filled:,} on average"
+            return Windowing(WindowKind.TIME, span_seconds=span, reason=reason)
+    return _runs(records, f"{format_duration(seconds)} of logs hold too few busy windows of time")
+
+
+def _runs(records: pl.DataFrame, why: str) -> Windowing:
+    size = min(RECORDS_A_RUN, max(10, records.height // FEW_WINDOWS))
+    return Windowing(WindowKind.RECORDS, size=size, reason=f"no session key found, and {why}")
+
+
+def _sessions(records: pl.DataFrame) -> Windowing | None:
+    """Sessions by the key that puts most records into sessions; None where no key does."""
+    sample = records.head(SAMPLE)
+    fits = [_fit(sample, candidate) for candidate in _candidates(sample["raw"])]
+    good = [fit for fit in fits if fit.keys >= FEWEST_KEYS and fit.in_sessions >= IN_SESSIONS]
+    if not good:
+        return None
+    best = max(good, key=lambda fit: (round(fit.in_sessions, 2), fit.per_session))
+    reason = (
+        f"{best.in_sessions:.0%} of the records lie in {best.keys:,} sessions of {best.per_session:.0f} "
+        "records on average"
+    )
+    chosen = best.windowing
+    return Windowing(chosen.kind, key_regex=chosen.key_regex, key_field=chosen.key_field, reason=reason)
+
+
+def _fit(sample: pl.DataFrame, windowing: Windowing) -> KeyFit:
+    keyed = (
+        sample.select("template")
+        .with_columns(session_keys(sample["raw"], windowing).alias("key"))
+        .with_row_index("row")
+        .explode("key", empty_as_null=False)
+    )
+    sessions = keyed.group_by("key").agg(pl.len().alias("records"), pl.col("template").n_unique())
+    real = sessions.filter((pl.col("records") >= 3) & (pl.col("template") >= 2))  # noqa: PLR2004
+    members = keyed.join(real, on="key", how="semi")["row"].n_unique()
+    mean = real["records"].mean()
+    return KeyFit(
+        windowing,
+        real.height,
+        members / max(sample.height, 1),
+        float(mean) if isinstance(mean, float) else 0.0,
+    )
+
+
+def _candidates(raw: pl.Series) -> Iterator[Windowing]:
+    """Keys worth a try: id-like fields of JSON, `name=value`, words glued to numbers, named UUIDs."""
+    few = raw.gather_every(max(1, raw.len() // 2000))
+    for name in _json_fields(few):
+        yield Windowing(WindowKind.SESSION, key_field=name)
+    is_json = few.str.starts_with("{")
+    plain = few.filter(~is_json)
+    seen: set[str] = set()
+    found = [
+        *((prefix, "[0-9A-Za-z_]+") for prefix in _prefixes(plain, _IDENTIFIER, r"^[A-Za-z]+[_-]")),
+        *((prefix, f"({_UUID})") for prefix in _prefixes(plain, _BEFORE_UUID, r"^[A-Za-z]+[-:=_ ]+")),
+    ]
+    for prefix, rest in found:
+        sign = "-?" if rest.startswith("[") else ""
+        pattern = re.escape(prefix).replace(r"\_", "_").replace(r"\-", "-").replace(r"\ ", " ") + sign + rest
+        if pattern not in seen:
+            seen.add(pattern)
+            yield Windowing(WindowKind.SESSION, key_regex=pattern)
+    for name in _prefixes(plain, _NAMED, r"^[A-Za-z_.-]+"):
+        yield Windowing(WindowKind.SESSION, key_field=name)
+
+
+def _prefixes(lines: pl.Series, token: str, prefix: str) -> list[str]:
+    """The commonest beginnings of tokens that stand in at least a fifth of the lines."""
+    found = lines.str.extract_all(token).explode(empty_as_null=False).drop_nulls()
+    if found.is_empty():
+        return []
+    begins = found.str.extract(f"({prefix})", 1).drop_nulls().value_counts(sort=True)
+    common = begins.filter(pl.col("count") >= 0.2 * max(lines.len(), 1))
+    return common[common.columns[0]].head(6).to_list()
+
+
+def _json_fields(lines: pl.Series) -> list[str]:
+    """Names of JSON fields whose values look like keys: mostly there, many distinct, some repeated."""
+    values: dict[str, Counter[str]] = {}
+    for line in lines.filter(lines.str.starts_with("{")).head(2000):
+        try:
+            flat = dict(_flattened(json.loads(line)))
+        except ValueError:
+            continue
+        for name, value in flat.items():
+            values.setdefault(name, Counter())[value] += 1
+    key_like = re.compile(r"(?i)(^|[._-])(id|key|session|request|trace|job|order|txn)$|[a-z]I[dD]$|_?id$")
+    return [
+        name
+        for name, tally in values.items()
+        if key_like.search(name)
+        and name not in ("_id", "span.id", "span_id")
+        and len(tally) >= FEWEST_KEYS // 3
+    ]
+
+
+def _flattened(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401  (parsed JSON)
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _flattened(inner, f"{prefix}.{name}" if prefix else name)
+    elif isinstance(value, str | int) and value != "":
+        yield prefix, str(value)

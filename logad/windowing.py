@@ -1,0 +1,365 @@
+"""Cuts mined records into windows: spans of time, runs of records, sessions; at once or as they come."""
+
+import io
+import json
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from logad.errors import InputError
+from logad.keys import session_keys
+from logad.telemetry import Telemetry
+from logad.types import RECORD_SCHEMA, Template, WindowKind
+from logad.windows import NO_TIME, WINDOW_SCHEMA, Windowing, Windows
+
+LONGEST_SILENCE: Final = 1_000
+"""Empty windows of a service judged one after another; the rest of a longer silence is only counted."""
+REVISIT_TIMEOUTS: Final = 10
+"""A session that goes on within so many timeouts is judged again as a whole; later, as a new one."""
+
+_MICROSECONDS: Final = 1_000_000
+_MARK: Final = "_mark"  # the watermark when a record was released, microseconds
+
+
+def cut(
+    records: pl.DataFrame,
+    windowing: Windowing,
+    vocabulary: tuple[Template, ...],
+    telemetry: Telemetry | None = None,
+) -> Windows:
+    """All windows of a finite input, ordered by first record (time windows: by span, then service).
+
+    A session ends with the input, whatever its timeout.
+
+    Raises:
+        InputError: time windows are asked for and no record has a time.
+    """
+    windower = Windower(replace(windowing, timeout_seconds=None), telemetry or Telemetry())
+    windower.push(records)
+    return windower.close(vocabulary, None, final=True)
+
+
+class Windower:
+    """Holds the records of windows that are still open; knows when one is complete.
+
+    Records are released in order of time once the watermark has passed them, so that what is judged does not
+    depend on how the input was cut into pieces. A record older than what was released is kept all the same:
+    it joins the oldest window of its service that is still open, and is counted as `late`.
+    """
+
+    def __init__(self, windowing: Windowing, telemetry: Telemetry) -> None:
+        self.windowing = windowing
+        self._telemetry = telemetry
+        self._waiting: list[pl.DataFrame] = []  # not yet released
+        self._open: pl.DataFrame | None = None  # released, in windows not yet closed
+        self._released = NO_TIME  # the last watermark, microseconds
+        self._first_spans: dict[str, int] = {}  # time windows: service -> its first span
+        self._next_span: int | None = None  # time windows: the first span that is not closed
+        self._silent: dict[str, int] = {}  # time windows: service -> empty windows in a row
+        self._revisions: dict[str, int] = {}  # sessions: key -> how often it was judged
+
+    def push(self, records: pl.DataFrame) -> None:
+        """Take records with their template codes, in the order of their stream."""
+        if records.is_empty():
+            return
+        if self.windowing.kind is WindowKind.SESSION:
+            keys = session_keys(records["raw"], self.windowing)
+            records = records.with_columns(keys.alias("key"))
+            self._telemetry.unkeyed += int((keys.list.len() == 0).sum())
+            records = records.filter(pl.col("key").list.len() > 0).explode("key")
+        if not records.is_empty():
+            self._waiting.append(records)
+
+    def close(
+        self, vocabulary: tuple[Template, ...], watermark: int | None, *, final: bool = False
+    ) -> Windows:
+        """The windows that are complete now that no record before `watermark` (microseconds) will come.
+
+        With `final` all of them are, in order of first record. None as a watermark releases what has come.
+        """
+        self._release(watermark, final=final)
+        if self._open is None:
+            return _empty(self.windowing.kind, vocabulary)
+        close = {
+            WindowKind.TIME: self._close_spans,
+            WindowKind.RECORDS: self._close_runs,
+            WindowKind.SESSION: self._close_sessions,
+        }[self.windowing.kind]
+        return close(vocabulary, final=final)
+
+    def state(self) -> bytes:
+        """What is open, for `restored` in another process."""
+        frames = [*([self._open] if self._open is not None else []), *self._waiting]
+        head = {
+            "windowing": self.windowing.as_dict(),
+            "released": self._released,
+            "first_spans": self._first_spans,
+            "next_span": self._next_span,
+            "silent": self._silent,
+            "revisions": self._revisions,
+            "opened": self._open is not None,
+            "frames": len(frames),
+        }
+        parts = [json.dumps(head).encode()]
+        for frame in frames:
+            sink = io.BytesIO()
+            frame.write_ipc(sink, compression="lz4")
+            parts.append(sink.getvalue())
+        return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+
+    @classmethod
+    def restored(cls, windowing: Windowing, telemetry: Telemetry, state: bytes) -> "Windower":
+        """Take back what `state` gave."""
+        parts = []
+        while state:
+            size = int.from_bytes(state[:8], "big")
+            parts.append(state[8 : 8 + size])
+            state = state[8 + size :]
+        head: dict[str, Any] = json.loads(parts[0])
+        frames = [pl.read_ipc(io.BytesIO(part)) for part in parts[1:]]
+        self = cls(windowing, telemetry)
+        self._released = head["released"]
+        self._first_spans = head["first_spans"]
+        self._next_span = head["next_span"]
+        self._silent = head["silent"]
+        self._revisions = head["revisions"]
+        if head["opened"]:
+            self._open = frames.pop(0)
+        self._waiting = frames
+        return self
+
+    def _release(self, watermark: int | None, *, final: bool) -> None:
+        """Move waiting records up to the watermark to the open ones, in order of time."""
+        if not self._waiting:
+            self._advance(watermark)
+            return
+        waiting = pl.concat(self._waiting)
+        order = pl.col("time").dt.epoch("us").forward_fill().over("stream").fill_null(NO_TIME)
+        waiting = waiting.with_columns(order.alias(_MARK))
+        in_order = self.windowing.kind is WindowKind.RECORDS  # of input: none of these spans two streams
+        if watermark is not None and not in_order:
+            waiting = waiting.sort(_MARK, maintain_order=True)
+        if watermark is None or final or in_order:
+            ready, self._waiting = waiting, []
+        else:
+            ready = waiting.filter(pl.col(_MARK) <= watermark)
+            rest = waiting.filter(pl.col(_MARK) > watermark).drop(_MARK)
+            self._waiting = [] if rest.is_empty() else [rest]
+        late = ready.filter((pl.col(_MARK) < self._released) & pl.col("time").is_not_null()).height
+        if late:
+            self._telemetry.notes["late"] += late
+        ready = ready.with_columns(pl.col(_MARK).cum_max().clip(lower_bound=self._released))
+        self._open = ready if self._open is None else pl.concat([self._open, ready], how="diagonal")
+        self._advance(watermark)
+
+    def _advance(self, watermark: int | None) -> None:
+        if watermark is not None:
+            self._released = max(self._released, watermark)
+        elif self._open is not None and not self._open.is_empty():
+            self._released = max(self._released, int(self._open[_MARK][-1]))
+
+    # Time windows ---------------------------------------------------------------------------------
+
+    def _close_spans(self, vocabulary: tuple[Template, ...], *, final: bool) -> Windows:
+        records = self._open if self._open is not None else pl.DataFrame()
+        span = round((self.windowing.span_seconds or 0) * _MICROSECONDS)
+        if not records.is_empty():
+            if self._next_span is None and records[_MARK].max() == NO_TIME:
+                raise InputError(
+                    "--window",
+                    "no record has a time",
+                    "logs with times, or --window-records",
+                    "say where the time stands with --time-format",
+                )
+            time = pl.col("time").dt.epoch("us").fill_null(pl.col(_MARK))
+            records = records.with_columns((time // span).alias("_span"))
+            if self._next_span is None:
+                self._next_span = _whole(records.filter(pl.col(_MARK) != NO_TIME)["_span"].min())
+            records = records.with_columns(pl.col("_span").clip(lower_bound=self._next_span))
+        if self._next_span is None:
+            return _empty(self.windowing.kind, vocabulary)
+        end = self._released // span  # spans before this one are complete
+        if final and not records.is_empty():
+            end = max(end, _whole(records["_span"].max()) + 1)
+        if final:
+            end = max(end, self._next_span)
+        closed = records.filter(pl.col("_span") < end) if not records.is_empty() else records
+        if not records.is_empty():
+            self._open = records.filter(pl.col("_span") >= end).drop("_span")
+        table = self._span_table(closed, self._next_span, end)
+        self._next_span = max(self._next_span, end)
+        table = table.with_columns(
+            pl.from_epoch(pl.col("_span") * span, "us").dt.replace_time_zone("UTC").alias("start"),
+            pl.from_epoch((pl.col("_span") + 1) * span, "us").dt.replace_time_zone("UTC").alias("end"),
+        ).with_row_index("_window")
+        if closed.is_empty():
+            rows = closed.with_columns(pl.lit(0, pl.UInt32).alias("_window")).clear()
+        else:
+            rows = closed.join(
+                table.select("_window", "_span", "service"), on=["_span", "service"], maintain_order="left"
+            ).sort("_window", maintain_order=True)
+        return _assemble(self.windowing.kind, table, rows, vocabulary)
+
+    def _span_table(self, closed: pl.DataFrame, first: int, end: int) -> pl.DataFrame:
+        """One row per service and span from `first` until `end`, for services seen by then."""
+        present: dict[int, set[str]] = {}
+        if not closed.is_empty():
+            for service, span in closed.select("service", "_span").unique().iter_rows():
+                present.setdefault(span, set()).add(service)
+                self._first_spans[service] = min(span, self._first_spans.get(service, span))
+        rows: list[tuple[int, str]] = []
+        cut_short = 0
+        span = first
+        while span < end:
+            here = present.get(span, set())
+            for service in sorted(self._first_spans):
+                if self._first_spans[service] > span:
+                    continue
+                self._silent[service] = 0 if service in here else self._silent.get(service, 0) + 1
+                if self._silent[service] <= LONGEST_SILENCE:
+                    rows.append((span, service))
+                else:
+                    cut_short += 1
+            all_silent = self._first_spans and all(
+                self._silent.get(service, 0) > LONGEST_SILENCE for service in self._first_spans
+            )
+            following = min((later for later in present if later > span), default=end) if all_silent else 0
+            span = max(span + 1, following)
+        if cut_short:
+            self._telemetry.notes["silence_cut"] += cut_short
+        return pl.DataFrame(rows, schema={"_span": pl.Int64, "service": pl.String}, orient="row")
+
+    # Record windows -------------------------------------------------------------------------------
+
+    def _close_runs(self, vocabulary: tuple[Template, ...], *, final: bool) -> Windows:
+        records = self._open
+        assert records is not None
+        size = self.windowing.size or 1
+        position = pl.int_range(pl.len()).over("stream")
+        records = records.with_columns((position // size).alias("_run"))
+        full = pl.len().over("stream", "_run") == size
+        closed = records if final else records.filter(full)
+        self._open = records.clear().drop("_run") if final else records.filter(~full).drop("_run")
+        return _grouped(self.windowing.kind, closed, ["stream", "_run"], vocabulary)
+
+    # Sessions -------------------------------------------------------------------------------------
+
+    def _close_sessions(self, vocabulary: tuple[Template, ...], *, final: bool) -> Windows:
+        records = self._open
+        assert records is not None
+        if self.windowing.timeout_seconds is None:
+            if not final:
+                return _empty(self.windowing.kind, vocabulary)
+            self._open = None
+            return _grouped(self.windowing.kind, records, ["key"], vocabulary)
+        timeout = round(self.windowing.timeout_seconds * _MICROSECONDS)
+        if "_judged" not in records.columns:
+            records = records.with_columns(pl.lit(value=False).alias("_judged"))
+        records = records.with_columns(pl.col("_judged").fill_null(value=False))
+        # A session is complete where the watermark passes its last record by the timeout: before its next
+        # record, or now.
+        following = pl.col(_MARK).shift(-1).over("key")
+        ends = (following >= pl.col(_MARK) + timeout).fill_null(
+            final or pl.lit(self._released) >= pl.col(_MARK) + timeout
+        )
+        records = records.with_row_index("_row").with_columns(ends.alias("_ends"))
+        fresh = records.filter(pl.col("_ends") & ~pl.col("_judged")).sort(_MARK, "_row")
+        complete = self._revised(fresh.select("key", pl.col("_row").alias("_last")))
+        closed = complete.join(records, on="key", maintain_order="left_right").filter(
+            pl.col("_row") <= pl.col("_last")
+        )
+        self._keep_sessions(records, timeout, final=final)
+        return _grouped(self.windowing.kind, closed, ["key", "_revision"], vocabulary)
+
+    def _revised(self, complete: pl.DataFrame) -> pl.DataFrame:
+        """The complete sessions with how often each was judged before."""
+        revisions = []
+        for key in complete["key"]:
+            self._revisions[key] = self._revisions.get(key, -1) + 1
+            revisions.append(self._revisions[key])
+        return complete.with_columns(pl.Series("_revision", revisions, dtype=pl.Int64))
+
+    def _keep_sessions(self, records: pl.DataFrame, timeout: int, *, final: bool) -> None:
+        """Forget sessions that were judged and have been silent for long; keep the others open."""
+        alive = pl.col(_MARK).max().over("key") + REVISIT_TIMEOUTS * timeout >= self._released
+        judged = pl.col("_judged") | pl.col("_ends")
+        kept = records.with_columns(judged).filter(alive | ~pl.col("_judged").last().over("key"))
+        self._open = None if final or kept.is_empty() else kept.drop("_row", "_ends")
+        still = set(kept["key"].unique())
+        self._revisions = {key: count for key, count in self._revisions.items() if key in still}
+
+
+def _grouped(
+    kind: WindowKind, records: pl.DataFrame, by: list[str], vocabulary: tuple[Template, ...]
+) -> Windows:
+    """One window per group of records, in order of their first records."""
+    if records.is_empty():
+        return _empty(kind, vocabulary)
+    single = pl.col("service").n_unique() == 1
+    table = records.group_by(by, maintain_order=True).agg(
+        pl.when(single | (kind is WindowKind.SESSION))
+        .then(pl.col("service").first())
+        .otherwise(pl.col("stream").first())
+        .alias("service"),
+        pl.col("time").min().alias("start"),
+        pl.col("time").max().alias("end"),
+    )
+    table = table.with_row_index("_window")
+    rows = records.join(table.select("_window", *by), on=by, maintain_order="left", nulls_equal=True)
+    return _assemble(kind, table, rows.sort("_window", maintain_order=True), vocabulary)
+
+
+def _assemble(
+    kind: WindowKind, table: pl.DataFrame, rows: pl.DataFrame, vocabulary: tuple[Template, ...]
+) -> Windows:
+    """Windows from a table with `_window` (0, 1, ...) and the rows of its records, sorted by `_window`."""
+    last_line = pl.col("line") + pl.col("lines").cast(pl.Int64) - 1
+    known = pl.col("line") > 0
+    spans = rows.group_by("_window", maintain_order=True).agg(
+        pl.col("line").filter(known).first().alias("first_line"),
+        last_line.filter(known).last().alias("last_line"),
+        pl.len().cast(pl.Int64).alias("records"),
+    )
+    table = table.join(spans, on="_window", how="left", maintain_order="left")
+    optional = {"key": pl.String(), "_revision": pl.Int64()}
+    missing = [pl.lit(None, dtype).alias(name) for name, dtype in optional.items() if name not in table]
+    table = table.with_columns(missing).with_columns(
+        pl.col("_revision").fill_null(0).alias("revision"),
+        pl.col("records").fill_null(0),
+        pl.lit(value=False).alias("learning"),
+    )
+    counts = table["records"].to_numpy()
+    times = rows["time"].dt.epoch("us").fill_null(NO_TIME).to_numpy()
+    internal = [name for name in rows.columns if name.startswith("_") or name == "key"]
+    return Windows(
+        kind,
+        table.select(pl.col(name).cast(dtype) for name, dtype in WINDOW_SCHEMA.items()),
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        rows["template"].cast(pl.Int32).to_numpy(),
+        times,
+        np.arange(rows.height, dtype=np.int64),
+        vocabulary,
+        rows.drop(internal),
+    )
+
+
+def _empty(kind: WindowKind, vocabulary: tuple[Template, ...]) -> Windows:
+    none = np.empty(0, dtype=np.int64)
+    return Windows(
+        kind,
+        pl.DataFrame(schema=WINDOW_SCHEMA),
+        np.zeros(1, dtype=np.int64),
+        none.astype(np.int32),
+        none,
+        none,
+        vocabulary,
+        pl.DataFrame(schema={**RECORD_SCHEMA, "template": pl.Int32()}),
+    )
+
+
+def _whole(value: object) -> int:
+    """The integer that a polars aggregate of integers is."""
+    assert isinstance(value, int)
+    return value
