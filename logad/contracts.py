@@ -104,15 +104,37 @@ class Refused:
 Outcome = Delivered | RetryLater | Refused
 
 
+class Rendering(Protocol):
+    """What a notifier asks of `logad.rendering.Renderer`: templates filled with incidents."""
+
+    def text(self, template: str, incidents: Sequence[Incident], links: Mapping[str, str]) -> str:
+        """What the template makes of the incidents."""
+        ...
+
+    def mapping(
+        self, template: str, incidents: Sequence[Incident], links: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """The JSON object that the template makes of the incidents."""
+        ...
+
+
 class Notifier(ABC):
     """Delivers what people read; says delivered, retry later or never; never shows a secret."""
 
     name: ClassVar[str]
     Config: ClassVar[type[PartConfig]] = PartConfig
 
+    def __init__(self, config: PartConfig, rendering: Rendering) -> None:
+        self.config = config
+        self.rendering = rendering
+
     @abstractmethod
     def render(self, incident: Incident, links: Mapping[str, str]) -> Mapping[str, Any]:
         """The message for the incident in its present state, as JSON that the outbox can keep."""
+
+    @abstractmethod
+    def digest(self, incidents: Sequence[Incident], links: Mapping[str, str]) -> Mapping[str, Any]:
+        """One message for several incidents (at least one), as JSON that the outbox can keep."""
 
     @abstractmethod
     def deliver(self, message: Mapping[str, Any]) -> Outcome:
