@@ -24,6 +24,7 @@ def vocabulary_of(*texts: str, severities: Sequence[int] | None = None) -> tuple
 
 def windows_of(
     codes: Sequence[Sequence[int]],
+    *,
     kind: WindowKind = WindowKind.SESSION,
     times: Sequence[Sequence[float]] | None = None,
     services: Sequence[str] | None = None,

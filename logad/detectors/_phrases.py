@@ -1,0 +1,54 @@
+"""How detectors put templates, numbers and durations into a sentence."""
+
+from typing import Final
+
+from logad.windows import Windows
+
+_LONGEST: Final = 90  # characters of a template that a sentence can bear
+
+
+def quoted(windows: Windows, code: int) -> str:
+    """The template's text in quotes, cut where a sentence could not bear more."""
+    if code >= len(windows.vocabulary):
+        return f"'template {code}'"
+    text = windows.vocabulary[code].text
+    return f"'{text}'" if len(text) <= _LONGEST else f"'{text[: _LONGEST - 1]}…'"
+
+
+def number(value: float) -> str:
+    """A count or a mean as a person writes it.
+
+    >>> [number(value) for value in (14, 0.4321, 12.34, 5120)]
+    ['14', '0.43', '12', '5,120']
+    """
+    if value == round(value) or value >= 10:  # noqa: PLR2004  (no decimals above ten)
+        return f"{round(value):,}"
+    return f"{value:.2g}"
+
+
+def share(part: float, whole: float) -> str:
+    """A share in percent that says 100 only where nothing is missing.
+
+    >>> share(5110, 5120), share(11_500, 11_501), share(3, 3)
+    ('99.8 %', '99.99 %', '100 %')
+    """
+    if part >= whole:
+        return "100 %"
+    percent = 100 * part / whole
+    for digits in (1, 2, 3):
+        told = f"{percent:.{digits}f}"
+        if float(told) < 100:  # noqa: PLR2004
+            return f"{told} %"
+    return "99.999 %"
+
+
+def duration(seconds: float) -> str:
+    """A duration in the unit that fits it.
+
+    >>> [duration(value) for value in (0.25, 40, 900, 5400, 7200, 259_200)]
+    ['0.25 s', '40 s', '15 minutes', '1.5 hours', '2 hours', '3 days']
+    """
+    for unit, size, least in (("days", 86_400, 2), ("hours", 3_600, 1.5), ("minutes", 60, 2)):
+        if seconds >= least * size:
+            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004

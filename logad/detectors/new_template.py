@@ -1,0 +1,254 @@
+"""Alarms at templates that report an error, and at the first sighting of templates that warn."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logad.contracts import Detector, PartConfig, Scores, State
+from logad.detectors._phrases import number, quoted
+from logad.types import AnomalyType, Contribution, WindowKind
+from logad.windows import NO_TIME, Windows
+
+Moments = NDArray[np.int64]
+
+ERROR: Final = 3  # the severity class of a standing alarm
+WARNING: Final = 2  # the least severity class whose first sighting is an alarm
+SLOT: Final = 600_000_000  # microseconds: chattiness is counted in slots of ten minutes
+LINES_A_SLOT: Final = 1000  # where nothing has a time, this many lines stand for a slot
+CHATTY_SHARE: Final = 0.3  # of the elapsed slots ...
+CHATTY_SLOTS: Final = 20  # ... and at least so many: the template is noise of this system
+SIGHTING_SHARE: Final = 1 / 48  # windows that may bring a first sighting before it stops being news
+MEMORY_WINDOWS: Final = 576.0  # half-life of the rate of first sightings: two days of five minutes
+NEVER: Final = np.iinfo(np.int64).max
+EVIDENCE: Final = 5  # events shown of one template
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    """What was seen and when; every array is ordered by its moments or keys."""
+
+    first: Moments  # (templates,): the moment of each template's first event, NEVER where there was none
+    home: Moments  # (templates,): when the window of that first event began
+    windows: Moments  # distinct moments at which windows began
+    codes: NDArray[np.int64]  # distinct pairs of an error template ...
+    slots: NDArray[np.int64]  # ... and a slot of time that holds it, by code, then slot
+    begun: int  # the first moment of all, NEVER where there was none
+
+    def joined(self, other: "_History") -> "_History":
+        """Both histories as one; what both saw counts once."""
+        width = max(len(self.first), len(other.first))
+        mine, theirs = (_widened(history.first, width) for history in (self, other))
+        homes = [_widened(history.home, width) for history in (self, other)]
+        pairs = np.unique(
+            np.stack([np.concatenate([self.codes, other.codes]), np.concatenate([self.slots, other.slots])]),
+            axis=1,
+        )
+        return _History(
+            np.minimum(mine, theirs),
+            np.where(theirs < mine, homes[1], homes[0]),
+            np.union1d(self.windows, other.windows),
+            pairs[0],
+            pairs[1],
+            min(self.begun, other.begun),
+        )
+
+
+class NewTemplate(Detector):
+    """Standing alarm for errors that are no noise, first-sighting alarm for warnings (no training needed).
+
+    A template of severity class 3 is an alarm wherever it stands, unless it is chatty: present in 30 % and in
+    20 of the ten-minute slots that went before, counted in time (a storm counted in windows would make itself
+    chatty). A template of class 2 is an alarm in the window of its first event, as long as such windows are
+    rare. A new template that merely informs is noticed below the cut. Every window is judged by what came
+    before it, whether it was part of `fit` or not.
+    """
+
+    name: ClassVar[str] = "new_template"
+    kinds: ClassVar[frozenset[WindowKind]] = frozenset(WindowKind)
+    need: ClassVar[float] = SIGHTING_SHARE
+
+    def __init__(self, config: PartConfig, seed: int = 0) -> None:
+        super().__init__(config, seed)
+        nothing = np.zeros(0, dtype=np.int64)
+        self._past = _History(nothing, nothing, nothing, nothing, nothing, int(NEVER))
+
+    def fit(self, windows: Windows) -> Self:
+        """Remember each template's first moment, and the slots of time that hold error templates."""
+        self._past = _history(windows)
+        return self
+
+    def score(self, windows: Windows) -> Scores:
+        """-ln of the tail probability, in nats."""
+        return -np.log(self.tail_probabilities(windows))
+
+    def tail_probabilities(self, windows: Windows) -> Scores:
+        """How often a window is at least as strange, shape (windows,); below `need` is an alarm."""
+        owner, _, ratio = self._alarms(windows)
+        least = np.full(len(windows), np.inf)
+        np.minimum.at(least, owner, ratio)
+        return np.clip(least * self.need, 1e-300, 1.0)
+
+    def explain(self, windows: Windows, row: int) -> tuple[Contribution, ...]:
+        """One contribution for each error that stands in the window and each template first seen in it."""
+        history = self._past.joined(_history(windows))
+        told = []
+        for owner, code, ratio in zip(*self._alarms(windows), strict=True):
+            if owner == row:
+                told.append(self._told(windows, row, int(code), float(ratio), history))
+        return tuple(sorted(told, key=lambda part: (-part.weight, part.template)))
+
+    def state(self) -> State:
+        """First moments, beginnings of windows and slots of errors."""
+        past = self._past
+        return {
+            "first": past.first,
+            "home": past.home,
+            "windows": past.windows,
+            "codes": past.codes,
+            "slots": past.slots,
+            "begun": np.asarray([past.begun]),
+        }
+
+    def restore(self, state: State) -> Self:
+        """Take back what `state` gave."""
+        first, home, windows, codes, slots = (
+            np.asarray(state[name], dtype=np.int64) for name in ("first", "home", "windows", "codes", "slots")
+        )
+        self._past = _History(first, home, windows, codes, slots, int(state["begun"][0]))
+        return self
+
+    def _alarms(self, windows: Windows) -> tuple[NDArray[np.int64], NDArray[np.int64], Scores]:
+        """Pairs of a window and a template that is news in it, and how far: below 1 is an alarm."""
+        moments = _moments(windows)
+        history = self._past.joined(_history(windows))
+        standing = _pairs(windows, moments, windows.severities >= ERROR)
+        present, elapsed = _slots_before(history, standing[1], standing[2])
+        quiet = (present + 1) / (np.maximum(elapsed, CHATTY_SLOTS / CHATTY_SHARE - 1) + 1) / CHATTY_SHARE
+        new = _first_sightings(windows, moments, history)
+        severity = windows.severities[new[1]]
+        rate = _sighting_rate(history, windows, new[2]) / SIGHTING_SHARE
+        rate = np.where(severity >= WARNING, rate, np.maximum(rate, 2.0))
+        chosen = severity < ERROR  # the first sighting of an error is a standing alarm already
+        return (
+            np.concatenate([standing[0], new[0][chosen]]),
+            np.concatenate([standing[1], new[1][chosen]]),
+            np.concatenate([quiet, rate[chosen]]),
+        )
+
+    def _told(self, windows: Windows, row: int, code: int, ratio: float, history: _History) -> Contribution:
+        span = windows.span(row)
+        places = np.flatnonzero(windows.events[span] == code)
+        moment = int(_moments(windows)[span][places].min())
+        name, times = quoted(windows, code), number(len(places))
+        if windows.vocabulary[code].severity >= ERROR:
+            present, elapsed = _slots_before(history, np.asarray([code]), np.asarray([moment]))
+            unit = "ten-minute spans" if moment > _LINE_CLOCK_ENDS else f"runs of {LINES_A_SLOT:,} lines"
+            before = f"in {number(present[0])} of the {number(elapsed[0])} {unit} before"
+            unseen = moment <= history.first[code]
+            seen, expected = ("never seen before", "0") if unseen else (f"seen {before}", f"seen {before}")
+            text = f"{name} reports an error, {times} times; {seen}"
+            text = text.replace(", 1 times", "")
+        else:
+            past = number(int(np.searchsorted(history.windows, moment, side="right")) - 1)
+            verb = "warns" if windows.vocabulary[code].severity >= WARNING else "is new"
+            text = f"{name} {verb} and was never seen in the {past} windows before"
+            text = text.replace("is new and was", "is new: it was")
+            expected = "0"
+        events = tuple(int(place) for place in places[:EVIDENCE])
+        return Contribution(
+            float(-np.log(ratio * self.need)), text, AnomalyType.POINT, code, expected, times, events
+        )
+
+
+_LINE_CLOCK_ENDS: Final = 10**14  # moments below it (before March 1973) were made from line numbers
+
+
+def _moments(windows: Windows) -> Moments:
+    """A moment for each event: its time, else that of the event before, else one made from its line."""
+    known = windows.times != NO_TIME
+    if known.all():
+        return windows.times
+    if known.any():
+        last = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
+        return windows.times[np.where(last < 0, np.argmax(known), last)]
+    lines = windows.table["first_line"].fill_null(0).to_numpy()
+    inside = np.arange(len(known)) - np.repeat(windows.offsets[:-1], np.diff(windows.offsets))
+    return (lines[windows.owner] + inside) * (SLOT // LINES_A_SLOT)
+
+
+def _history(windows: Windows) -> _History:
+    """What these windows alone teach."""
+    moments = _moments(windows)
+    begins = _begins(windows, moments)
+    width = len(windows.vocabulary)
+    first = np.full(width, NEVER)
+    np.minimum.at(first, windows.events, moments)
+    home = np.full(width, NEVER)
+    opening = moments == first[windows.events]
+    np.minimum.at(home, windows.events[opening], begins[windows.owner[opening]])
+    bad = (windows.severities >= ERROR)[windows.events]
+    codes, slots = windows.events[bad].astype(np.int64), moments[bad] // SLOT
+    pairs = np.unique(np.stack([codes, slots]), axis=1)
+    begun = int(moments.min()) if len(moments) else int(NEVER)
+    return _History(first, home, np.unique(begins[begins < NEVER]), pairs[0], pairs[1], begun)
+
+
+def _begins(windows: Windows, moments: Moments) -> Moments:
+    """The earliest moment of each window, NEVER where it has no event."""
+    begins = np.full(len(windows), NEVER)
+    np.minimum.at(begins, windows.owner, moments)
+    return begins
+
+
+def _pairs(windows: Windows, moments: Moments, wanted: NDArray[np.bool_]) -> tuple[Moments, Moments, Moments]:
+    """Distinct pairs (window, template) of the wanted templates, and the first moment of each."""
+    chosen = np.flatnonzero(wanted[windows.events]) if len(wanted) else np.zeros(0, dtype=np.int64)
+    width = max(len(wanted), 1)
+    keys, inverse = np.unique(windows.owner[chosen] * width + windows.events[chosen], return_inverse=True)
+    earliest = np.full(len(keys), NEVER)
+    np.minimum.at(earliest, inverse, moments[chosen])
+    return keys // width, keys % width, earliest
+
+
+def _slots_before(history: _History, codes: Moments, moments: Moments) -> tuple[Scores, Scores]:
+    """In how many slots before the moment the template stood, and how many slots had gone by."""
+    slots = moments // SLOT
+    base = history.begun // SLOT
+    width = int(max(slots.max(initial=base), history.slots.max(initial=base)) - base) + 2
+    keys = history.codes * width + (history.slots - base)
+    present = np.searchsorted(keys, codes * width + (slots - base)) - np.searchsorted(keys, codes * width)
+    return present.astype(np.float64), (slots - base).astype(np.float64)
+
+
+def _first_sightings(
+    windows: Windows, moments: Moments, history: _History
+) -> tuple[Moments, Moments, Moments]:
+    """Windows that hold a template's first event of all, the template, and its moment."""
+    places = np.flatnonzero(moments == history.first[windows.events])
+    codes, first = np.unique(windows.events[places], return_index=True)
+    places = places[first]
+    return windows.owner[places], codes.astype(np.int64), moments[places]
+
+
+def _sighting_rate(history: _History, windows: Windows, moments: Moments) -> Scores:
+    """The share of earlier windows that brought a first sighting at least as grave as a warning.
+
+    Earlier windows fade with a half-life of MEMORY_WINDOWS; (n + .5) / (windows + 1).
+    """
+    grave = np.flatnonzero(windows.severities >= WARNING)
+    homes = np.unique(history.home[grave][history.home[grave] < NEVER])
+    fade = 0.5 ** (1 / MEMORY_WINDOWS)
+    begins = np.full(len(moments), 0)
+    begins[:] = np.searchsorted(history.windows, moments, side="right") - 1
+    ranks = np.searchsorted(history.windows, homes)
+    ages = begins[:, None] - ranks[None, :]
+    seen = np.where(ages > 0, fade ** np.maximum(ages, 0), 0.0).sum(axis=1)
+    past = (1 - fade**begins) / (1 - fade)
+    rate: Scores = (seen + 0.5) / (past + 1)
+    return rate
+
+
+def _widened(moments: Moments, width: int) -> Moments:
+    return np.concatenate([moments, np.full(width - len(moments), NEVER)])

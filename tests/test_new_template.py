@@ -1,0 +1,208 @@
+"""The new-template detector: standing alarms, first sightings, chattiness in time."""
+
+import gzip
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from builders import vocabulary_of, windows_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logad.contracts import PartConfig
+from logad.detectors.new_template import NewTemplate
+from logad.types import RECORD_SCHEMA, Template, WindowKind
+from logad.windows import WINDOW_SCHEMA, Windows
+
+VOCABULARY = vocabulary_of(
+    "request served", "disk slow", "write failed", "cache miss", severities=[0, 2, 3, 0]
+)
+BGL = (
+    Path(os.environ.get("LOGAD_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    / "bgl"
+    / "BGL_50k.log.gz"
+)
+
+
+def alarms(fitted, judged=None):
+    detector = NewTemplate(PartConfig()).fit(fitted)
+    probabilities = detector.tail_probabilities(fitted if judged is None else judged)
+    return np.flatnonzero(probabilities < detector.need).tolist()
+
+
+def timed(codes, **more):
+    return windows_of(codes, kind=WindowKind.TIME, vocabulary=VOCABULARY, **more)
+
+
+def test_an_error_is_an_alarm_in_every_window_that_holds_it():
+    assert alarms(timed([[0], [0, 2], [0], [2], [0]])) == [1, 3]
+
+
+def test_the_first_warning_is_an_alarm_and_the_second_is_none():
+    assert alarms(timed([[0]] * 100 + [[0, 1], [0], [0, 1]])) == [100]
+
+
+def test_a_new_template_that_informs_is_noticed_below_the_cut():
+    windows = timed([[0]] * 100 + [[0, 3], [0]])
+    detector = NewTemplate(PartConfig()).fit(windows)
+    scores = detector.score(windows)
+    assert alarms(windows) == []
+    assert scores[100] > scores[101]
+    assert "was never seen in the 100 windows before" in detector.explain(windows, 100)[0].text
+
+
+def test_a_warning_in_the_first_windows_is_no_news():
+    assert alarms(timed([[0, 1], [0], [0]])) == []
+
+
+def test_warnings_learned_in_fit_are_known_when_later_windows_are_judged():
+    fitted = timed([[0, 1]] + [[0]] * 99)
+    later = timed([[0, 1]] * 3, starts=[40_000, 40_300, 40_600])
+    assert alarms(fitted, later) == []
+
+
+def test_an_error_present_in_a_third_of_the_slots_is_chatty():
+    steady = timed([[0, 2] if window % 6 == 0 else [0] for window in range(600)])
+    hourly = timed([[0, 2] if window % 12 == 0 else [0] for window in range(600)])
+    assert max(alarms(steady)) < 600 // 3
+    assert max(alarms(hourly)) == 588
+
+
+def test_a_storm_does_not_make_itself_chatty():
+    storm = windows_of(
+        [[0]] * 50 + [[2] * 100] * 400,
+        kind=WindowKind.RECORDS,
+        vocabulary=VOCABULARY,
+        starts=[window * 600.0 for window in range(50)] + [30_000 + window * 3.0 for window in range(400)],
+        span_seconds=3.0,
+    )
+    assert alarms(storm) == list(range(50, 450))
+
+
+def test_judging_a_stream_in_parts_equals_judging_it_at_once():
+    windows = timed([[0]] * 60 + [[0, 1], [2], [0, 3], [1, 2]] * 5)
+    whole = NewTemplate(PartConfig()).fit(windows).score(windows)
+    early = NewTemplate(PartConfig()).fit(windows.take(range(60))).score(windows.take(range(60, 80)))
+    assert np.allclose(whole[60:], early)
+
+
+def test_the_sentence_names_the_error_and_its_lines():
+    windows = timed([[0]] * 50 + [[0, 2, 0, 2]])
+    (reason,) = NewTemplate(PartConfig()).fit(windows).explain(windows, 50)
+    assert reason.text == "'write failed' reports an error, 2 times; never seen before"
+    assert (reason.template, reason.actual, reason.events) == (2, "2", (1, 3))
+
+
+def test_a_log_without_times_is_judged_by_its_lines():
+    codes = [[0] * 100] * 60 + [[0] * 99 + [1], [0] * 99 + [2]]
+    nowhere = float("nan")
+    windows = timed(codes, times=[[nowhere] * len(window) for window in codes], starts=[nowhere] * len(codes))
+    assert alarms(windows) == [60, 61]
+
+
+def test_a_log_without_times_speaks_of_runs_of_lines():
+    nowhere = float("nan")
+    codes = [[2], [0] * 3000, [2]]
+    windows = timed(codes, times=[[nowhere] * len(window) for window in codes], starts=[nowhere] * 3)
+    (reason,) = NewTemplate(PartConfig()).fit(windows).explain(windows, 2)
+    assert "seen in 1 of the 3 runs of 1,000 lines before" in reason.text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 3), max_size=6), max_size=30), st.integers(0, 30))
+def test_scores_are_finite_repeatable_and_survive_their_state(codes, cut):
+    windows = timed(codes)
+    fitted = windows.take(range(min(cut, len(windows))))
+    detector = NewTemplate(PartConfig()).fit(fitted)
+    scores = detector.score(windows)
+    restored = NewTemplate(PartConfig()).restore(detector.state())
+    assert scores.shape == (len(windows),)
+    assert np.isfinite(scores).all()
+    assert np.array_equal(scores, restored.score(windows))
+    probabilities = detector.tail_probabilities(windows)
+    assert ((probabilities > 0) & (probabilities <= 1)).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.sampled_from([0, 3]), max_size=5), min_size=20, max_size=60))
+def test_a_planted_error_outranks_everything_that_informs(codes):
+    windows = timed([*codes, [0, 2]])
+    scores = NewTemplate(PartConfig()).fit(windows).score(windows)
+    assert scores.argmax() == len(codes)
+
+
+def test_templates_unseen_at_fit_are_first_sightings():
+    fitted = timed([[0]] * 100)
+    narrow = Windows(
+        fitted.kind,
+        fitted.table,
+        fitted.offsets,
+        fitted.events,
+        fitted.times,
+        fitted.rows,
+        VOCABULARY[:1],
+        fitted.records,
+    )
+    later = timed([[0], [1], [2]], starts=[40_000, 40_300, 40_600])
+    assert alarms(narrow, later) == [1, 2]
+
+
+def bgl_windows():
+    """BGL in windows of 100 lines, and which of them hold an alert; the label never reaches the windows."""
+    words = re.compile(
+        "error|exception|fail|timed out|refused|denied|abort|panic|corrupt|invalid|cannot|not found|lost|killed"
+    )
+    levels = {"INFO": 0, "WARNING": 2, "ERROR": 3, "SEVERE": 3, "FATAL": 3, "FAILURE": 3}
+    codes, times, labels, known = [], [], [], {}
+    with gzip.open(BGL, "rt", errors="replace") as lines:
+        for line in lines:
+            label, rest = line.split(None, 1)
+            fields = rest.split(None, 8)
+            text = re.sub(r"0x\w+|\b[0-9a-f]{8}\b|[^\s=:,]*\d[^\s=:,]*", "<*>", "".join(fields[8:]).strip())
+            severity = min(3, levels.get(fields[7], 1) + bool(words.search(text.lower())))
+            codes.append(known.setdefault((text, severity), len(known)))
+            times.append(int(fields[0]))
+            labels.append(label != "-")
+    vocabulary = tuple(Template(code, str(code), text, severity) for (text, severity), code in known.items())
+    offsets = np.arange(0, len(codes) + 1, 100)
+    count = len(offsets) - 1
+    moments = np.asarray(times, dtype=np.int64)
+    table = pl.DataFrame(
+        {
+            "service": ["bgl"] * count,
+            "key": [None] * count,
+            "start": [datetime.fromtimestamp(moments[begin], UTC) for begin in offsets[:-1]],
+            "end": [datetime.fromtimestamp(moments[end - 1], UTC) for end in offsets[1:]],
+            "first_line": offsets[:-1] + 1,
+            "last_line": offsets[1:],
+            "records": [100] * count,
+            "revision": [0] * count,
+            "learning": [False] * count,
+        },
+        schema=WINDOW_SCHEMA,
+    )
+    windows = Windows(
+        WindowKind.RECORDS,
+        table,
+        offsets,
+        np.asarray(codes, dtype=np.int32),
+        moments * 1_000_000,
+        np.arange(len(codes)),
+        vocabulary,
+        pl.DataFrame(schema=RECORD_SCHEMA),
+    )
+    return windows, np.logical_or.reduceat(np.asarray(labels), offsets[:-1])
+
+
+@pytest.mark.skipif(not BGL.exists(), reason="no BGL sample beside the checkout")
+def test_bgl_is_nearly_solved_by_errors_and_first_sightings():
+    windows, anomalous = bgl_windows()
+    flagged = np.zeros(len(windows), dtype=bool)
+    flagged[alarms(windows.take(range(100)), windows)] = True
+    flagged, anomalous = flagged[100:], anomalous[100:]
+    f1 = 2 * (flagged & anomalous).sum() / (flagged.sum() + anomalous.sum())
+    assert f1 > 0.93
