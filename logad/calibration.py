@@ -1,0 +1,58 @@
+"""Turns raw scores into tail probabilities against a reference, and those into one score in 0..1."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logad.contracts import Scores, State
+
+CUT: Final = 0.5
+"""A score above this is anomalous."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The distinct scores of the reference windows, ascending, and how many windows are at or above each.
+
+    Source: conformal p-values (Vovk et al. 2005; Laxhammar and Falkman 2010).
+    """
+
+    scores: NDArray[np.float64]
+    at_or_above: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, scores: Scores) -> "Calibration":
+        """Calibrates against the scores of reference windows."""
+        distinct, counts = np.unique(scores, return_counts=True)
+        return cls(distinct, np.cumsum(counts[::-1])[::-1].astype(np.int64))
+
+    def tail_probabilities(self, scores: Scores) -> Scores:
+        """(1 + reference windows at least as strange) / (1 + reference windows).
+
+        >>> Calibration.of(np.array([1.0, 2.0, 2.0])).tail_probabilities(np.array([0.0, 2.0, 3.0])).tolist()
+        [1.0, 0.75, 0.25]
+        """
+        at = np.searchsorted(self.scores, scores)
+        above = np.append(self.at_or_above, 0)[at]
+        total = int(self.at_or_above[0]) if len(self.at_or_above) else 0
+        return np.asarray((1.0 + above) / (1.0 + total))
+
+    def state(self) -> State:
+        """The calibration as arrays."""
+        return {"scores": self.scores, "at_or_above": self.at_or_above}
+
+
+def shared_scores(probability: Scores, need: Scores | float) -> Scores:
+    """Scores in 0..1 that mean the same for every detector: CUT where the probability is what it may spend.
+
+    `need` is the share of normal windows that may alarm.
+
+    >>> shared_scores(np.array([1.0, 0.01, 0.0025, 0.0]), 0.01).tolist()
+    [0.0, 0.5, 0.75, 1.0]
+    """
+    need = np.broadcast_to(np.clip(need, 1e-12, 1 - 1e-12), probability.shape)
+    strange = 1 - (1 - CUT) * np.sqrt(np.minimum(1.0, probability / need))
+    usual = CUT * (1 - (np.maximum(probability, need) - need) / (1 - need))
+    return np.asarray(np.where(probability < need, strange, usual))

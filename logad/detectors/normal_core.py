@@ -1,0 +1,158 @@
+"""Finds sessions that deviate from the normal core in a way too few others do, and names the deviation."""
+
+from dataclasses import replace
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logad.contracts import Detector, PartConfig, Scores, State
+from logad.detectors._phrases import quoted
+from logad.reference import CHANGED, SUPPORT, NormalCore, Waits, grow, usual_waits
+from logad.types import AnomalyType, Contribution, WindowKind
+from logad.windows import Windows
+
+_BAD = 2  # from this severity class on a template warns
+
+
+class NormalCoreConfig(PartConfig):
+    """Nothing to set: support follows severity."""
+
+
+class NormalCoreDetector(Detector):
+    """Strangeness is how much more support a session's deviation would need to be normal, as a logarithm.
+
+    A session that is on a normal way and silent no longer than usual there is open, not strange.
+    """
+
+    name: ClassVar[str] = "normal_core"
+    kinds: ClassVar[frozenset[WindowKind]] = frozenset({WindowKind.SESSION})
+    Config: ClassVar[type[PartConfig]] = NormalCoreConfig
+
+    core: NormalCore
+    waits: Waits
+
+    def fit(self, windows: Windows) -> Self:
+        """Grow the normal core and learn how long its sessions wait in each of their states."""
+        distinct = windows.distinct
+        self.core = grow(distinct.counts, distinct.weights, windows.severities)
+        self.waits = usual_waits(windows.take(np.flatnonzero(self.normal(windows))))
+        return self
+
+    def normal(self, windows: Windows) -> NDArray[np.bool_]:
+        """Which windows do not deviate from the core, shape (windows,)."""
+        distinct = windows.distinct
+        deviations = self.core.deviations(distinct.counts, windows.severities)
+        return np.asarray(~deviations.deviant[distinct.inverse])
+
+    def score(self, windows: Windows) -> Scores:
+        """ln(need / probability): above 0, too few sessions deviate in this way."""
+        probability, need = self._tails(windows)
+        return np.asarray(np.log(need / probability))
+
+    def tail_probabilities(self, windows: Windows) -> Scores:
+        """The share of sessions that deviate in just this way, m(K); within the core, of rarer vectors."""
+        return self._tails(windows)[0]
+
+    def needs(self, windows: Windows) -> Scores:
+        """The share of sessions below which each window's deviation is an alarm, need(K)."""
+        return self._tails(windows)[1]
+
+    def _tails(self, windows: Windows) -> tuple[Scores, Scores]:
+        distinct = windows.distinct
+        deviations = self.core.deviations(distinct.counts, windows.severities)
+        deviant = deviations.deviant
+        need = np.where(deviant, deviations.need, CHANGED)
+        probability = np.where(deviant, deviations.probability, np.maximum(deviations.probability, need))
+        probability, need = probability[distinct.inverse], need[distinct.inverse]
+        is_open = deviant[distinct.inverse] & self.waits.still_open(windows)
+        return np.where(is_open, np.maximum(probability, need), probability), need
+
+    def explain(self, windows: Windows, row: int) -> tuple[Contribution, ...]:
+        """One contribution for each template whose count no normal session of this kind has."""
+        counts = windows.distinct.counts[windows.distinct.inverse[row]]
+        deviations = self.core.deviations(counts[None, :], windows.severities)
+        kind = int(deviations.kind[0])
+        admitted = self.core.widened(len(counts)).admitted[kind]
+        sessions = int(self.core.core_sessions[kind])
+        told = [
+            _told(windows, row, code, admitted[code], sessions)
+            for code in np.flatnonzero(deviations.deviates[0]).tolist()
+        ]
+        told.sort(key=lambda contribution: -contribution.weight)
+        if told:
+            alike = round(float(deviations.probability[0]) * int(self.core.sessions[kind]))
+            rarity = f"; {alike:,} of {int(self.core.sessions[kind]):,} sessions deviate in this way"
+            told[0] = replace(told[0], text=told[0].text + rarity)
+        return tuple(told)
+
+    def state(self) -> State:
+        """The core's and the waits' arrays."""
+        return dict(vars(self.core)) | dict(vars(self.waits))
+
+    def restore(self, state: State) -> Self:
+        """Take the arrays back."""
+        self.core = NormalCore(**{name: state[name] for name in NormalCore.__dataclass_fields__})
+        self.waits = Waits(**{name: state[name] for name in Waits.__dataclass_fields__})
+        return self
+
+
+def _told(windows: Windows, row: int, code: int, admitted: NDArray[np.bool_], sessions: int) -> Contribution:
+    """One deviating count in words."""
+    events = windows.events[windows.span(row)]
+    where = np.flatnonzero(events == code)
+    count = len(where)
+    known = bool(admitted[1:].any())
+    expected = expected_counts(admitted)
+    name = quoted(windows, code)
+    severity = windows.vocabulary[code].severity
+    if count == 0:
+        sentence = (
+            f"never reached {name}; the {sessions:,} normal sessions of this kind have it {_times(expected)}"
+        )
+        where = np.arange(len(events))[-1:]  # where it stopped
+    elif not known:
+        sentence = (
+            f"{name} came {_times(str(count))}; none of the {sessions:,} normal sessions of this kind has it"
+        )
+    else:
+        sentence = (
+            f"{name} came {_times(str(count))}; normal sessions of this kind have it {_times(expected)}"
+        )
+    # of equal weight, what is missing or new tells more than what changed
+    weight = (CHANGED if known else float(SUPPORT[severity])) * (1.0 if known and count else 1.01)
+    point = not known and severity >= _BAD
+    return Contribution(
+        weight,
+        sentence,
+        AnomalyType.POINT if point else AnomalyType.COLLECTIVE,
+        code,
+        expected,
+        str(count),
+        tuple(int(position) for position in where[:2]),
+    )
+
+
+def expected_counts(admitted: NDArray[np.bool_]) -> str:
+    """The normal counts in words, from admitted binned values.
+
+    >>> admitted = np.zeros(64, dtype=bool)
+    >>> admitted[[0, 3]] = True
+    >>> expected_counts(admitted)
+    '0 or 3'
+    """
+    values = np.flatnonzero(admitted)
+    if admitted[1:].all():
+        return "any number of times" if admitted[0] else "1 or more"
+    exact = 5
+    spans = [
+        str(value) if value < exact else f"{max(5, 2 ** (value - 3))} to {2 ** (value - 2) - 1}"
+        for value in values.tolist()
+    ]
+    return " or ".join([", ".join(spans[:-1]), spans[-1]] if len(spans) > 1 else spans)
+
+
+def _times(count: str) -> str:
+    if count == "any number of times":
+        return count
+    return "once" if count == "1" else f"{count} times"

@@ -1,0 +1,303 @@
+"""Learns what is normal in windows, and judges windows by it."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import field_validator
+
+from logad import registry
+from logad.calibration import CUT, Calibration, shared_scores
+from logad.contracts import Detector, PartConfig, Scores, State
+from logad.errors import StateError
+from logad.explaining import reasons
+from logad.reference import clean_windows
+from logad.types import Reason, Verdict, WindowKind, WindowRef
+from logad.windows import Windows
+
+DETECTORS: Final[Mapping[WindowKind, tuple[str, ...]]] = {
+    WindowKind.SESSION: ("normal_core", "invariants", "rare_sequences", "pca"),
+    WindowKind.TIME: ("new_template", "volume", "invariants", "pca"),
+    WindowKind.RECORDS: ("new_template", "pca"),
+}
+"""The detectors that judge each kind of window unless the configuration names others."""
+
+DECIDING: Final[Mapping[WindowKind, tuple[str, ...]]] = {
+    WindowKind.SESSION: ("normal_core",),
+    WindowKind.TIME: ("new_template", "volume", "invariants"),
+    WindowKind.RECORDS: ("new_template",),
+}
+"""The detectors whose opinion makes a window anomalous; the others only tell more about it."""
+
+NEED: Final = 0.01
+"""The share of normal windows that a detector which names no share of its own may flag."""
+
+_TOO_FEW: Final = 20  # windows below which nothing can be said of what is usual
+_NOISY: Final = 200  # sessions below which shares are noisy
+_HALF: Final = 0.5
+
+
+class JudgeConfig(PartConfig):
+    """Which detectors judge, and whether the windows learned from are vouched for."""
+
+    detectors: Mapping[str, Mapping[str, Any]] | None = None
+    """Names of detectors with their options; the default depends on the kind of window."""
+
+    trusted: bool = False
+    """Whether a person vouches for every window that is learned from."""
+
+    @field_validator("detectors")
+    @classmethod
+    def _known(cls, detectors: Mapping[str, Mapping[str, Any]] | None) -> Any:  # noqa: ANN401
+        for name, options in (detectors or {}).items():
+            registry.part("detectors", name).Config(**options)
+        return detectors
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The outcome for some windows, one entry a window."""
+
+    score: Scores  # 0..1; above 0.5 is anomalous
+    tail_probability: Scores
+    detectors: dict[str, Scores]  # each detector's score; at most 0.5 where it does not decide
+    alarming: dict[str, NDArray[np.bool_]]  # which windows each detector finds too strange
+
+
+class Judge:
+    """What was learned from some windows, ready to judge others of the same kind and vocabulary."""
+
+    def __init__(self, kind: WindowKind, config: JudgeConfig, seed: int) -> None:
+        self.kind = kind
+        self.config = config
+        self.seed = seed
+        self.doubts: list[str] = []
+        self._detectors: dict[str, Detector] = {}
+        self._calibrations: dict[str, Calibration] = {}
+
+    def _learn(self, windows: Windows) -> None:
+        reference = np.ones(len(windows), dtype=np.bool_)
+        if not self.config.trusted:
+            reference = clean_windows(windows)
+        self.doubts = _doubts(windows, reference)
+        if not len(windows):
+            return
+        normal = windows.take(np.flatnonzero(reference))
+        for name, detector in _detectors(self.kind, self.config, self.seed).items():
+            if hasattr(detector, "tail_probabilities"):  # it guards and calibrates itself
+                self._detectors[name] = detector.fit(windows)
+            else:
+                self._detectors[name] = detector.fit(normal)
+                self._calibrations[name] = Calibration.of(detector.score(normal))
+
+    def judge(self, windows: Windows) -> Judged:
+        """The score and tail probability of each window, and each detector's opinion."""
+        score, probability = np.zeros(len(windows)), np.ones(len(windows))
+        opinions: dict[str, Scores] = {}
+        alarming: dict[str, NDArray[np.bool_]] = {}
+        if not len(windows):
+            return Judged(score, probability, opinions, alarming)
+        deciding = self._deciding()
+        for name, detector in self._detectors.items():
+            tail, need = self._tails(name, detector, windows)
+            opinion = shared_scores(tail, need)
+            alarming[name] = opinion > CUT
+            if name in deciding:
+                probability = np.where(opinion >= score, np.minimum(tail, 1.0), probability)
+                score = np.maximum(score, opinion)
+                opinions[name] = opinion
+            else:
+                opinions[name] = np.minimum(opinion, CUT)
+        return Judged(score, probability, opinions, alarming)
+
+    def verdicts(
+        self,
+        windows: Windows,
+        *,
+        every: bool = False,
+        since: int = 0,
+        first_index: int = 0,
+        context: str = "",
+    ) -> Iterator[Verdict]:
+        """Verdicts in the order of the windows: the anomalous ones, or `every` one.
+
+        Rows before `since` are history: they are seen, not judged. The first judged window has the index
+        `first_index`; `context` (what else decides the outcome, such as the parser's settings) goes into
+        the ids. Windows that only teach have neither index nor reasons.
+        """
+        judged = self.judge(windows)
+        identity = _Identity(self, windows, context)
+        learning = windows.table["learning"].to_numpy()
+        index = first_index
+        for row in range(since, len(windows)):
+            anomalous = bool(judged.score[row] > CUT) and not learning[row]
+            if anomalous or every:
+                yield self._verdict(windows, row, judged, identity, None if learning[row] else index)
+            index += not learning[row]
+
+    def _verdict(
+        self, windows: Windows, row: int, judged: Judged, identity: "_Identity", index: int | None
+    ) -> Verdict:
+        table = windows.table.row(row, named=True)
+        anomalous = index is not None and bool(judged.score[row] > CUT)
+        return Verdict(
+            identity.of(row, table),
+            table["service"],
+            WindowRef(
+                windows.kind,
+                table["key"],
+                table["start"],
+                table["end"],
+                table["first_line"],
+                table["last_line"],
+                table["records"],
+                index,
+                table["revision"],
+            ),
+            index is None,
+            float(judged.score[row]),
+            float(judged.tail_probability[row]),
+            {name: float(scores[row]) for name, scores in judged.detectors.items()},
+            self._reasons(windows, row, judged) if anomalous else (),
+        )
+
+    def _reasons(self, windows: Windows, row: int, judged: Judged) -> tuple[Reason, ...]:
+        """What the alarmed detectors tell, the deciding ones first, the strangest of them first."""
+        deciding = self._deciding()
+        alarmed = [name for name, alarming in judged.alarming.items() if alarming[row]]
+        alarmed.sort(key=lambda name: (name not in deciding, -judged.detectors[name][row]))
+        told = ((name, self._detectors[name].explain(windows, row)) for name in alarmed)
+        return reasons(windows, row, told)
+
+    def _deciding(self) -> frozenset[str]:
+        """The detectors that decide; all of them where the configuration names none that usually does."""
+        usual = frozenset(DECIDING[self.kind]) & self._detectors.keys()
+        return usual or frozenset(self._detectors)
+
+    def _tails(self, name: str, detector: Detector, windows: Windows) -> tuple[Scores, Scores | float]:
+        """Tail probabilities and what the detector may spend, both per window."""
+        needs = getattr(detector, "needs", None)
+        need = needs(windows) if needs else float(getattr(detector, "need", NEED))
+        own = getattr(detector, "tail_probabilities", None)
+        if own:
+            return np.asarray(own(windows)), need
+        return self._calibrations[name].tail_probabilities(detector.score(windows)), need
+
+    def state(self) -> State:
+        """Everything learned, as arrays of numbers and text."""
+        about = {
+            "kind": str(self.kind),
+            "config": self.config.model_dump(mode="json"),
+            "seed": self.seed,
+            "doubts": self.doubts,
+            "detectors": list(self._detectors),
+        }
+        state: State = {"judge": np.array(json.dumps(about))}
+        for name, detector in self._detectors.items():
+            state |= {f"detector/{name}/{key}": array for key, array in detector.state().items()}
+        for name, calibration in self._calibrations.items():
+            state |= {f"calibration/{name}/{key}": array for key, array in calibration.state().items()}
+        return state
+
+    @classmethod
+    def restored(cls, state: State) -> "Judge":
+        """The judge that gave this state.
+
+        Raises:
+            StateError: the state is not one that a judge gave.
+        """
+        try:
+            about = json.loads(str(state["judge"]))
+            judge = cls(WindowKind(about["kind"]), JudgeConfig(**about["config"]), about["seed"])
+            judge.doubts = list(about["doubts"])
+            for name in about["detectors"]:
+                detector = _detector(name, judge.config, judge.seed)
+                judge._detectors[name] = detector.restore(_under(state, f"detector/{name}/"))
+                calibration = _under(state, f"calibration/{name}/")
+                if calibration:
+                    judge._calibrations[name] = Calibration(**calibration)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateError(
+                "model",
+                f"the stored judgement is damaged ({error})",
+                "arrays that a judge stored",
+                "train again",
+            ) from error
+        return judge
+
+
+def learn(windows: Windows, config: JudgeConfig | None = None, seed: int = 0) -> Judge:
+    """A judge that knows what is normal in these windows, which may hold anomalies unless they are trusted.
+
+    First a reference is found (the windows that explain each other), then every detector is fitted on it
+    and its scores calibrated. The same windows, configuration and seed give the same judge.
+    """
+    judge = Judge(windows.kind, config or JudgeConfig(), seed)
+    judge._learn(windows)  # noqa: SLF001  (the two are one: a judge is made here and in `restored`)
+    return judge
+
+
+class _Identity:
+    """Hashes what a verdict is about: configuration, window and source content; equal on every replay."""
+
+    def __init__(self, judge: Judge, windows: Windows, context: str) -> None:
+        told = [judge.config.model_dump(mode="json"), judge.seed, str(windows.kind), context]
+        self._prefix = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16).digest()
+        self._windows = windows
+        self._raw = windows.records["raw"]
+
+    def of(self, row: int, table: Mapping[str, Any]) -> str:
+        """The id of the verdict on window `row`."""
+        windows, span = self._windows, self._windows.span(row)
+        about = [table["service"], table["key"], str(table["start"]), table["revision"]]
+        digest = hashlib.blake2b(self._prefix, digest_size=16)
+        digest.update(json.dumps(about).encode())
+        rows = windows.rows[span]
+        if len(rows) and len(self._raw) and rows.min() >= 0:
+            digest.update("\n".join(self._raw.gather(rows).to_list()).encode("utf-8", "surrogatepass"))
+        else:
+            digest.update(windows.events[span].tobytes() + windows.times[span].tobytes())
+        return digest.hexdigest()
+
+
+def _detectors(kind: WindowKind, config: JudgeConfig, seed: int) -> dict[str, Detector]:
+    """The configured detectors that can judge this kind of window, in order."""
+    names = tuple(
+        config.detectors or (name for name in DETECTORS[kind] if name in registry.names("detectors"))
+    )
+    built = {name: _detector(name, config, seed) for name in names}
+    return {name: detector for name, detector in built.items() if kind in detector.kinds}
+
+
+def _detector(name: str, config: JudgeConfig, seed: int) -> Detector:
+    part: type[Detector] = registry.part("detectors", name)
+    options = dict((config.detectors or {}).get(name, {}))
+    if config.trusted and "trusted" in part.Config.model_fields:
+        options.setdefault("trusted", True)
+    return part(part.Config(**options), seed)
+
+
+def _doubts(windows: Windows, reference: NDArray[np.bool_]) -> list[str]:
+    """What a person should know before trusting the judgement."""
+    total, normal = len(windows), int(reference.sum())
+    what = "sessions" if windows.kind is WindowKind.SESSION else "windows"
+    if total < _TOO_FEW:
+        return [f"cannot judge: only {total} {what}; give more of the log or a baseline"]
+    doubts = []
+    if windows.kind is WindowKind.SESSION and total < _NOISY:
+        doubts.append(f"only {total} {what}: what is rare among them may well be normal")
+    if not normal:
+        doubts.append(f"no reference: none of the {total:,} {what} resembles the others")
+    elif normal < _HALF * total:
+        doubts.append(
+            f"{total - normal:,} of {total:,} {what} are odd, so what is normal is unclear; give a baseline"
+        )
+    return doubts
+
+
+def _under(state: State, prefix: str) -> State:
+    return {key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)}
