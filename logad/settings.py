@@ -9,8 +9,10 @@ from typing import Annotated, Any, Final, Self
 import polars as pl
 from pydantic import AfterValidator, Field, PositiveInt, SerializeAsAny, model_validator
 
+from logad.alerting import Config as AlertingConfig
 from logad.contracts import PartConfig
 from logad.durations import format_duration, parse_duration
+from logad.incidents import Config as IncidentsConfig
 from logad.redaction import Config as RedactionConfig
 
 
@@ -26,10 +28,9 @@ def _expression(value: str) -> str:
     try:
         pl.select(pl.lit("").str.extract_all(value))
     except pl.exceptions.ComputeError as error:
-        why = next((line for line in str(error).splitlines() if line.startswith("error: ")), "it has a fault")
-        raise ValueError(
-            f"found {value!r} ({why.removeprefix('error: ')}); expected a regular expression without look-around"
-        ) from None
+        why = next((line for line in str(error).splitlines() if line.startswith("error: ")), "error: unclear")
+        found = f"found {value!r} ({why.removeprefix('error: ')})"
+        raise ValueError(f"{found}; expected a regular expression without look-around") from None
     return value
 
 
@@ -98,13 +99,6 @@ class PartChoice(PartConfig):
     """Its options."""
 
 
-class AlertingConfig(PartConfig):
-    """What is sent, and how often."""
-
-    budget: str = "5/day"
-    """How many incidents a person accepts per day."""
-
-
 class Settings(PartConfig):
     """Everything that can be set; a file, the environment and defaults make one."""
 
@@ -114,6 +108,7 @@ class Settings(PartConfig):
     windows: WindowSettings = WindowSettings()
     detectors: Mapping[str, SerializeAsAny[PartConfig] | None] = Field(default_factory=dict)
     """The options of detectors; false switches one off."""
+    incidents: IncidentsConfig = IncidentsConfig()
     alerting: AlertingConfig = AlertingConfig()
     notifiers: tuple[PartChoice, ...] = ()
     """Where incidents are told."""
