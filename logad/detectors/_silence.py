@@ -1,0 +1,236 @@
+"""How long services keep silent, and when a silence is longer than their past explains."""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logad.contracts import State
+from logad.detectors._baseline import Floats, Ints
+from logad.windows import NO_TIME, Windows
+
+SECOND: Final = 1e6  # microseconds
+KEPT: Final = 8  # longest gaps kept of each service
+LONGER: Final = 1.5  # times the longest gap of the past
+STEADY: Final = 0.97  # share of windows with a line from which a service counts as steady
+STEADY_DUE: Final = 20.0  # lines that must be overdue of a steady service ...
+STEADY_WINDOWS: Final = 2  # ... in so many windows
+SPARSE_DUE: Final = 10.0  # lines, come together counted once, overdue of any other
+AGE: Final = 24  # windows before a steady service is judged
+SPARSE_AGE: Final = 288  # the same for any other
+SPARSE_RUNS: Final = 10  # silences that a service that is not steady must have shown before
+ALARMS: Final = 6  # windows for which a silence is news
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """The silences of each service at fit."""
+
+    begins: Ints  # (services, KEPT): when the longest ones began, microseconds; 0 where there are fewer
+    lengths: Floats  # (services, KEPT): seconds, longest first
+    last: Ints  # (services,): the last line of all; 0 where there was none
+    open: Ints  # (services,): empty windows since that line
+    ended: Ints  # (services,): the end of the last window
+    runs: Ints  # (services,): how many runs of empty windows there were, the longest left out
+    empty: Ints  # (services,): how many empty windows in those
+    filled: Floats  # (services,): share of windows with a line
+    windows: Ints  # (services,): how many windows there were
+    spanned: float  # seconds that were seen in all
+
+    @classmethod
+    def none(cls) -> Self:
+        """Of no service."""
+        flat = np.zeros(0, dtype=np.int64)
+        return cls(
+            np.zeros((0, KEPT), dtype=np.int64),
+            np.zeros((0, KEPT)),
+            flat,
+            flat,
+            flat,
+            flat,
+            flat,
+            np.zeros(0),
+            flat,
+            0.0,
+        )
+
+    def state(self) -> State:
+        """The arrays, named `gap_...`."""
+        return {f"gap_{name}": np.asarray(getattr(self, name)) for name in self.__slots__}
+
+    @classmethod
+    def restored(cls, state: State) -> Self:
+        """From what `state` gave."""
+        arrays = {name: state[f"gap_{name}"] for name in cls.__slots__ if name != "spanned"}
+        return cls(**arrays, spanned=float(state["gap_spanned"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Silences:
+    """Windows in which lines are overdue."""
+
+    rows: Ints
+    seconds: Floats  # how long the service has been silent at the window's end
+    longest: Floats  # seconds of its longest silence before
+    surprise: Floats  # -ln p
+
+
+def gaps_of(windows: Windows, service: Ints, services: int) -> Gaps:
+    """The silences of each service in these windows."""
+    ends = windows.table["end"].dt.timestamp("us").fill_null(0).to_numpy()
+    begins, lengths = np.zeros((services, KEPT), dtype=np.int64), np.zeros((services, KEPT))
+    last, still, ended, runs, empty, many = (np.zeros(services, dtype=np.int64) for _ in range(6))
+    filled = np.ones(services)
+    timed = np.flatnonzero(windows.times != NO_TIME)
+    owners = service[windows.owner[timed]]
+    order = timed[np.lexsort((windows.times[timed], owners))]
+    edges = np.searchsorted(np.sort(owners), np.arange(services + 1))
+    sizes = np.diff(windows.offsets)
+    for number in range(services):
+        times = windows.times[order[edges[number] : edges[number + 1]]]
+        silent = np.diff(times)
+        longest = np.argsort(-silent, kind="stable")[:KEPT]
+        begins[number, : len(longest)] = times[longest]
+        lengths[number, : len(longest)] = silent[longest] / SECOND
+        rows = np.flatnonzero(service == number)
+        gone = sizes[rows] == 0
+        last[number] = times[-1] if len(times) else 0
+        ended[number], many[number] = ends[rows].max(initial=0), len(rows)
+        filled[number] = 1 - gone.mean() if len(rows) else 1.0
+        edge = np.flatnonzero(np.diff(gone.astype(np.int8), prepend=0, append=0))
+        spans = np.diff(edge.reshape(-1, 2), axis=1).ravel()
+        runs[number] = max(len(spans) - 1, 0)
+        empty[number] = spans.sum() - spans.max(initial=0)
+        still[number] = spans[-1] if len(gone) and gone[-1] else 0
+    spanned = (ends.max() - ends.min()) / SECOND if len(ends) else 0.0
+    return Gaps(begins, lengths, last, still, ended, runs, empty, filled, many, float(spanned))
+
+
+def silences(windows: Windows, service: Ints, gaps: Gaps, means: Floats, clustered: Floats) -> Silences:
+    """Empty windows of services whose lines are overdue beyond what their past explains.
+
+    The lines due since the last one (those that come together counted once) are exponential in a Poisson
+    stream; they are divided by what a silence of this service is worth on average. Where nothing at all was
+    written by anyone, only the busiest silent service is named.
+    """
+    sizes = np.diff(windows.offsets)
+    ends = windows.table["end"].dt.timestamp("us").fill_null(0).to_numpy()
+    starts = windows.table["start"].dt.timestamp("us").fill_null(0).to_numpy()
+    hours = windows.table["start"].dt.hour().fill_null(0).to_numpy()
+    lasts = np.full(len(windows), NO_TIME)
+    np.maximum.at(lasts, windows.owner, windows.times)
+    parts = [_nothing()]
+    for number in range(len(gaps.windows)):
+        rows = np.flatnonzero(service == number)
+        if gaps.windows[number] < AGE or (sizes[rows] > 0).all():
+            continue
+        steady = gaps.filled[number] > STEADY
+        due = means[number, hours[rows]] / (1.0 if steady else clustered[number])
+        goes_on = gaps.ended[number] <= starts[rows[0]]
+        past = _Past(
+            last=int(gaps.last[number]) if goes_on else int(NO_TIME),
+            due=float(gaps.open[number] * due.mean()) if goes_on else 0.0,
+            typical=float((gaps.empty[number] * due.mean() + 10) / (gaps.runs[number] + 10)),
+            begins=gaps.begins[number],
+            lengths=gaps.lengths[number],
+        )
+        found = _of_service(_Stretch(rows, sizes[rows] == 0, ends[rows], lasts[rows]), due, past)
+        if steady:
+            enough = (found.due >= STEADY_DUE) & (found.windows >= STEADY_WINDOWS)
+        else:
+            enough = found.due >= SPARSE_DUE
+            enough &= gaps.windows[number] >= SPARSE_AGE and gaps.runs[number] >= SPARSE_RUNS
+        parts.append(_news(found, enough))
+    rows, seconds, longest, surprise = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in Silences.__slots__
+    )
+    kept = _one_for_an_outage(rows, service[rows], ends, sizes, means.sum(axis=1))
+    return Silences(rows[kept], seconds[kept], longest[kept], surprise[kept])
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What one service's past says about its silence."""
+
+    last: int  # its last line before these windows
+    due: float  # lines due in the empty windows since
+    typical: float  # lines due in an ordinary silence
+    begins: Ints  # of its longest silences
+    lengths: Floats  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The empty windows of one service."""
+
+    rows: Ints
+    silence: Ints  # which silence they belong to
+    windows: Ints  # empty windows of it so far
+    due: Floats  # lines due so far
+    seconds: Floats
+    longest: Floats
+    typical: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """The windows of one service, in order."""
+
+    rows: Ints
+    gone: NDArray[np.bool_]  # whether the window is empty
+    ends: Ints
+    lasts: Ints  # the last event of each window, NO_TIME where it is empty
+
+
+def _of_service(stretch: _Stretch, due: Floats, past: _Past) -> _Run:
+    """The empty windows of one service, each with what is overdue by its end."""
+    rows, gone, ends, lasts = stretch.rows, stretch.gone, stretch.ends, stretch.lasts
+    known = np.maximum.accumulate(np.concatenate([[past.last], np.where(gone, NO_TIME, lasts)]))
+    since, before = known[1:], known[:-1]
+    overdue = np.cumsum(np.where(gone, due, 0.0))
+    many = np.cumsum(gone)
+    full = np.maximum.accumulate(np.where(gone, -1, np.arange(len(rows))))
+    overdue_then = np.where(full < 0, -past.due, overdue[full])
+    many_then = np.where(full < 0, 0, many[full])
+    over = ~gone & (before > NO_TIME)
+    ended = np.where(over, (lasts - np.where(over, before, lasts)) / SECOND, 0.0)
+    longest = np.maximum.accumulate(ended)
+    learned = np.where(since[:, None] == past.begins[None, :], 0.0, past.lengths[None, :]).max(axis=1)
+    told = gone & (since > NO_TIME)
+    return _Run(
+        rows[told],
+        full[told],
+        (many - many_then)[told],
+        (overdue - overdue_then)[told],
+        (ends[told] - since[told]) / SECOND,
+        np.maximum(longest, learned)[told],
+        past.typical,
+    )
+
+
+def _news(run: _Run, enough: NDArray[np.bool_]) -> Silences:
+    """The first windows of each silence that are long enough to alarm."""
+    alarm = enough & (run.seconds > LONGER * run.longest)
+    place = np.flatnonzero(alarm)
+    _, first = np.unique(run.silence[place], return_index=True)
+    rank = np.arange(len(place)) - np.repeat(first, np.diff(np.append(first, len(place))))
+    place = place[rank < ALARMS]
+    return Silences(
+        run.rows[place], run.seconds[place], run.longest[place], run.due[place] / max(1.0, run.typical)
+    )
+
+
+def _one_for_an_outage(rows: Ints, service: Ints, ends: Ints, sizes: Ints, busy: Floats) -> NDArray[np.bool_]:
+    """Keeps every row but those of quieter services in a span in which nobody wrote anything."""
+    spans, span_of = np.unique(ends, return_inverse=True)
+    written = np.bincount(span_of, sizes, minlength=len(spans))[span_of[rows]]
+    order = np.lexsort((-busy[service], ends[rows]))
+    _, first = np.unique(ends[rows][order], return_index=True)
+    kept = written > 0
+    kept[order[first]] = True
+    return kept
+
+
+def _nothing() -> Silences:
+    return Silences(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
