@@ -15,7 +15,7 @@ from logad import registry
 from logad.config_reference import commented, schema
 from logad.contracts import PartConfig
 from logad.errors import ConfigError
-from logad.settings import PartChoice, Settings, SourceChoice, digest
+from logad.settings import PartChoice, Settings, digest
 from logad.yaml_lines import Document, Fault, KeyPath, number_or_word, parse
 
 __all__ = ["Settings", "commented", "default_state_dir", "digest", "load", "schema"]
@@ -33,6 +33,7 @@ _PLAINER: Final = {
     "list_type": "a list",
     "string_type": "a text; put it in quotes",
 }
+_PART_MAPS: Final[dict[str, registry.PartKind]] = {"detectors": "detectors", "source_options": "sources"}
 _HIDDEN: Final = "a text that is not shown"
 
 
@@ -148,49 +149,36 @@ class _Loading:
 
     def _section(self, name: str, value: Any) -> Any:  # noqa: ANN401  (what the field of Settings holds)
         path = (name,)
-        if name == "detectors":
-            return self._detectors(_read(value), path)
-        if name in ("sources", "notifiers", "sinks"):
+        if name in _PART_MAPS:
+            return self._options(_PART_MAPS[name], _read(value), path)
+        if name in ("notifiers", "sinks"):
             values = _read(value)
             if not isinstance(values, list):
                 self.fault(path, self._shown(path, values), "a list")
                 return ()
-            make = self._source if name == "sources" else self._choice
-            made = (make(_read(item), (name, at)) for at, item in enumerate(values))
+            made = (self._choice(_read(item), (name, at)) for at, item in enumerate(values))
             return tuple(choice for choice in made if choice is not None)
         valid = self._validated(Settings.model_fields[name].annotation, value, path)
         if isinstance(valid, Path):
             return valid.expanduser()
         return tuple(folder.expanduser() for folder in valid) if isinstance(valid, tuple) else valid
 
-    def _detectors(self, values: Any, path: KeyPath) -> dict[str, PartConfig | None]:  # noqa: ANN401
+    def _options(self, kind: registry.PartKind, values: Any, path: KeyPath) -> dict[str, PartConfig | None]:  # noqa: ANN401
         chosen: dict[str, PartConfig | None] = {}
         if not isinstance(values, dict):
-            self.fault(path, self._shown(path, values), "a mapping of detectors to their options or false")
+            self.fault(path, self._shown(path, values), f"a mapping from {kind} to their options")
             return chosen
         for name, value in values.items():
             options = _read(value)
-            part = self._part("detectors", name, (*path, name))
+            part = self._part(kind, name, (*path, name))
             if part is None:
                 continue
-            if options is False:
+            if options is False and kind == "detectors":
                 chosen[name] = None
             else:
                 given = {} if options is None or options is True else options
                 chosen[name] = self._validated(part.Config, given, (*path, name))
         return chosen
-
-    def _source(self, value: Any, path: KeyPath) -> SourceChoice | None:  # noqa: ANN401
-        if isinstance(value, str):
-            return SourceChoice(source=value)
-        if not isinstance(value, dict) or not isinstance(value.get("source"), str):
-            self.fault(path, self._shown(path, value), "a path or address, or a mapping with `source`")
-            return None
-        options = {key: option for key, option in value.items() if key != "source"}
-        choice = self._choice(options, path)
-        if choice is None:
-            return None
-        return SourceChoice(source=value["source"], type=choice.type, config=choice.config)
 
     def _choice(self, value: Any, path: KeyPath) -> PartChoice | None:  # noqa: ANN401
         kind = cast("registry.PartKind", path[0])
@@ -307,7 +295,12 @@ class _Loading:
             return self.fault(key, "nothing", "a value", f"set it, or {key[-1]}{_FILE}")
         secret = self._is_secret(key, wanted, details["loc"])
         found = _HIDDEN if secret else self._shown(key, details["input"])
-        expected = details["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+        expected = (
+            details["msg"]
+            .removeprefix("Input should be ")
+            .removeprefix("Value error, ")
+            .removeprefix("expected ")
+        )
         expected = _PLAINER.get(details["type"], expected)
         if parts := _FOUND_EXPECTED.fullmatch(expected):
             found, expected = (_HIDDEN if secret else parts["found"]), parts["expected"]
@@ -318,8 +311,8 @@ class _Loading:
     def _shown(self, key: KeyPath, value: object) -> str:
         if isinstance(value, dict | list | tuple):
             return "a mapping" if isinstance(value, dict) else "a list"
-        if isinstance(value, BaseModel):
-            return "these values"
+        if value is None or isinstance(value, BaseModel):
+            return "nothing" if value is None else "these values"
         return _HIDDEN if self._is_secret(key) or _USER_IN_ADDRESS.search(str(value)) else repr(value)
 
     def _is_secret(self, key: KeyPath, wanted: Any = None, loc: KeyPath = ()) -> bool:  # noqa: ANN401

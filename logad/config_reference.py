@@ -2,10 +2,10 @@
 
 import textwrap
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import models_json_schema
 from pydantic_core import PydanticUndefined
@@ -14,6 +14,7 @@ from logad import registry
 from logad.settings import Settings
 
 _LISTS: Final[tuple[registry.PartKind, ...]] = ("notifiers", "sinks")
+_MAPS: Final[dict[str, registry.PartKind]] = {"detectors": "detectors", "source_options": "sources"}
 _HEAD: Final = """\
 # The configuration of logad. Everything below is commented out and shows its default or, where there is
 # none, an example. To change something, delete the first # of its line and of the section's line above.
@@ -29,39 +30,36 @@ def schema() -> dict[str, Any]:
     '#/$defs/WindowSettings'
     """
     kinds: tuple[registry.PartKind, ...] = ("detectors", "sources", *_LISTS)
-    parts = [
-        (kind, name, registry.part(kind, name).Config) for kind in kinds for name in registry.names(kind)
-    ]
-    models = [Settings, *dict.fromkeys(config for _, _, config in parts)]
+    configs = {
+        kind: {name: registry.part(kind, name).Config for name in registry.names(kind)} for kind in kinds
+    }
+    models = dict.fromkeys([Settings, *(config for parts in configs.values() for config in parts.values())])
     refs, definitions = models_json_schema([(model, "validation") for model in models])
-    defs = definitions["$defs"]
-    top: dict[str, Any] = defs[_name(refs[Settings, "validation"])]
+    shapes = {model: definitions["$defs"][_name(refs[model, "validation"])] for model in models}
     options = {
-        (kind, name): _with_files(defs[_name(refs[config, "validation"])]) for kind, name, config in parts
+        kind: {name: _with_files(shapes[config]) for name, config in parts.items()}
+        for kind, parts in configs.items()
     }
+    top = shapes[Settings]
     properties = top["properties"]
-    properties["detectors"] = {
-        "description": properties["detectors"].get("description", ""),
-        "type": "object",
-        "properties": {
-            name: {"anyOf": [options["detectors", name], {"type": ["boolean", "null"]}]}
-            for name in registry.names("detectors")
-        },
-        "additionalProperties": False,
-    }
-    sources = [_tagged(options["sources", name], name, "source") for name in registry.names("sources")]
-    for kind, choices in {
-        "sources": [{"type": "string"}, *sources],
-        **{kind: [_tagged(options[kind, name], name) for name in registry.names(kind)] for kind in _LISTS},
-    }.items():
-        items = {"anyOf": choices} if choices else {}
-        properties[kind] = {"description": properties[kind]["description"], "type": "array", "items": items}
+    maps: tuple[tuple[str, registry.PartKind, dict[str, Any]], ...] = (
+        ("detectors", "detectors", {"type": ["boolean", "null"]}),
+        ("source_options", "sources", {}),
+    )
+    for key, kind, off in maps:
+        choices = {name: {"anyOf": [shape, off]} if off else shape for name, shape in options[kind].items()}
+        about = {"description": properties[key]["description"], "additionalProperties": False}
+        properties[key] = {**about, "type": "object", "properties": choices}
+    for kind in _LISTS:
+        items = {"anyOf": [_tagged(shape, name) for name, shape in options[kind].items()]}
+        about = {"description": properties[kind]["description"]}
+        properties[kind] = {**about, "type": "array", "items": items if options[kind] else {}}
     return {
         **top,
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "logad",
         "required": [],
-        "$defs": defs,
+        "$defs": definitions["$defs"],
     }
 
 
@@ -80,10 +78,9 @@ def _with_files(options: dict[str, Any]) -> dict[str, Any]:
     return {**options, "properties": {**options.get("properties", {}), **texts}, "required": required}
 
 
-def _tagged(options: dict[str, Any], name: str, *texts: str) -> dict[str, Any]:
-    extra = {"type": {"const": name}, **{text: {"type": "string"} for text in texts}}
-    properties = {**extra, **options["properties"]}
-    return {**options, "properties": properties, "required": [*extra, *options["required"]]}
+def _tagged(options: dict[str, Any], name: str) -> dict[str, Any]:
+    properties = {"type": {"const": name}, **options["properties"]}
+    return {**options, "properties": properties, "required": ["type", *options["required"]]}
 
 
 def commented() -> str:
@@ -100,10 +97,10 @@ def commented() -> str:
         model = info.annotation if isinstance(info.annotation, type) else None
         lines.append("")
         lines += _prose(info.description or (model.__doc__ if model else "") or "")
-        if name == "detectors":
-            lines.append("#detectors:")
-            for part in registry.names("detectors"):
-                lines += _part("detectors", part, f"  {part}:", "    ")
+        if name in _MAPS:
+            lines.append(f"#{name}:")
+            for part in registry.names(_MAPS[name]):
+                lines += _part(_MAPS[name], part, f"  {part}:", "    ")
         elif kind := next((kind for kind in _LISTS if kind == name), None):
             lines.append(f"#{name}:")
             for part in registry.names(kind):
@@ -120,16 +117,18 @@ def _part(kind: registry.PartKind, name: str, first: str, indent: str) -> Iterat
     part = registry.part(kind, name)
     yield from _prose((part.__doc__ or "").strip().partition("\n")[0])
     options = list(_options(part.Config, name, indent))
-    yield f"#{first}" if options or first.endswith(name) else f"#{first} true"
+    yield f"#{first}" if options or first.endswith(name) else f"#{first} {{}}"
     yield from options
 
 
 def _options(model: type[BaseModel], name: str, indent: str, only: str | None = None) -> Iterator[str]:
+    paired = "username" in model.model_fields  # a password alone would be refused
     for key, info in model.model_fields.items():
         if only in (None, key):
             if only is None:
                 yield from _prose(info.description or "")
-            yield f"#{indent}{key}: {_value(name, key, info)}"
+            secret = not paired and SecretStr in (info.annotation, *get_args(info.annotation))
+            yield f"#{indent}{key}: {_value(name, key, info, secret=secret)}"
 
 
 def _prose(text: str) -> list[str]:
@@ -137,13 +136,18 @@ def _prose(text: str) -> list[str]:
     return [f"# {line}" for line in textwrap.wrap(text.strip().partition("\n\n")[0], 100)]
 
 
-def _value(name: str, key: str, info: FieldInfo) -> str:
+def _value(name: str, key: str, info: FieldInfo, *, secret: bool) -> str:
     """The default as YAML in one line, with an example behind a null; where there is none, an example."""
     default = info.get_default(call_default_factory=True)
+    if default is None and secret:
+        return f"${{{name}_{key}}}".upper()
     if default is None:
         return f"null  # such as {_yaml(info.examples[0])}" if info.examples else "null"
     if default is PydanticUndefined:
-        return _yaml(info.examples[0]) if info.examples else f"${{{name}_{key}}}".upper()
+        variable = f"${{{name}_{key}}}".upper()
+        if info.examples:
+            return _yaml(info.examples[0])
+        return f"['{variable}']" if get_origin(info.annotation) in (tuple, list) else variable
     return _yaml(default)
 
 

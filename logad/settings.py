@@ -79,17 +79,6 @@ class WindowSettings(PartConfig):
         return self
 
 
-class SourceChoice(PartConfig):
-    """One thing to read."""
-
-    source: str
-    """A path, a glob, a folder, `-`, or an address such as `opensearch+https://HOST:9200/INDEX`."""
-    type: str | None = None
-    """The part that reads it; None: the one that its spelling calls for, with its defaults."""
-    config: SerializeAsAny[PartConfig] | None = None
-    """The options of that part."""
-
-
 class PartChoice(PartConfig):
     """One notifier or sink."""
 
@@ -102,8 +91,10 @@ class PartChoice(PartConfig):
 class Settings(PartConfig):
     """Everything that can be set; a file, the environment and defaults make one."""
 
-    sources: tuple[SourceChoice, ...] = ()
-    """What `watch` reads where the command line names nothing."""
+    sources: tuple[str, ...] = ()
+    """What `watch` reads where the command line names nothing: paths, globs, folders, addresses."""
+    source_options: Mapping[str, SerializeAsAny[PartConfig]] = Field(default_factory=dict)
+    """The options of each kind of source."""
     reading: ReadingSettings = ReadingSettings()
     windows: WindowSettings = WindowSettings()
     detectors: Mapping[str, SerializeAsAny[PartConfig] | None] = Field(default_factory=dict)
