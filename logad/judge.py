@@ -15,7 +15,7 @@ from logad.calibration import CUT, Calibration, shared_scores
 from logad.contracts import Detector, PartConfig, Scores, State
 from logad.errors import StateError
 from logad.explaining import reasons
-from logad.reference import clean_windows
+from logad.reference import FEWEST, SEED_SHARE, clean_windows
 from logad.types import Reason, Verdict, WindowKind, WindowRef
 from logad.windows import Windows
 
@@ -38,7 +38,7 @@ NEED: Final = 0.01
 
 _TOO_FEW: Final = 20  # windows below which nothing can be said of what is usual
 _NOISY: Final = 200  # sessions below which shares are noisy
-_HALF: Final = 0.5
+_MANY: Final = 0.2  # share of odd sessions that makes the reference itself doubtful
 
 
 class JudgeConfig(PartConfig):
@@ -288,14 +288,17 @@ def _doubts(windows: Windows, reference: NDArray[np.bool_]) -> list[str]:
     if total < _TOO_FEW:
         return [f"cannot judge: only {total} {what}; give more of the log or a baseline"]
     doubts = []
-    if windows.kind is WindowKind.SESSION and total < _NOISY:
-        doubts.append(f"only {total} {what}: what is rare among them may well be normal")
     if not normal:
-        doubts.append(f"no reference: none of the {total:,} {what} resembles the others")
-    elif normal < _HALF * total:
-        doubts.append(
-            f"{total - normal:,} of {total:,} {what} are odd, so what is normal is unclear; give a baseline"
-        )
+        doubts.append(f"no reference: none of the {total:,} {what} is free of alarms")
+    if windows.kind is not WindowKind.SESSION:
+        return doubts
+    if total < _NOISY:
+        doubts.append(f"only {total} sessions: what is rare among them may well be normal")
+    if total - normal > _MANY * total:
+        doubts.append(f"{total - normal:,} of {total:,} sessions are odd: give a baseline to compare with")
+    repeated = windows.distinct.weights[windows.distinct.weights >= FEWEST].sum()
+    if repeated < SEED_SHARE * total:
+        doubts.append("hardly two sessions have the same steps: what is normal among them is unclear")
     return doubts
 
 
