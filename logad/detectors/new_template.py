@@ -55,6 +55,17 @@ class _History:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What is news in some windows: template `codes[i]` in window `rows[i]`, an alarm below a ratio of 1."""
+
+    rows: NDArray[np.int64]
+    codes: NDArray[np.int64]
+    ratios: Scores  # probability over what an alarm may spend
+    moments: Moments  # of each event
+    history: _History
+
+
 class NewTemplate(Detector):
     """Standing alarm for errors that are no noise, first-sighting alarm for warnings (no training needed).
 
@@ -73,10 +84,11 @@ class NewTemplate(Detector):
         super().__init__(config, seed)
         nothing = np.zeros(0, dtype=np.int64)
         self._past = _History(nothing, nothing, nothing, nothing, nothing, int(NEVER))
+        self._memo: tuple[Windows, _Judged] | None = None
 
     def fit(self, windows: Windows) -> Self:
         """Remember each template's first moment, and the slots of time that hold error templates."""
-        self._past = _history(windows)
+        self._past, self._memo = _history(windows), None
         return self
 
     def score(self, windows: Windows) -> Scores:
@@ -85,19 +97,17 @@ class NewTemplate(Detector):
 
     def tail_probabilities(self, windows: Windows) -> Scores:
         """How often a window is at least as strange, shape (windows,); below `need` is an alarm."""
-        owner, _, ratio = self._alarms(windows)
+        judged = self._judged(windows)
         least = np.full(len(windows), np.inf)
-        np.minimum.at(least, owner, ratio)
+        np.minimum.at(least, judged.rows, judged.ratios)
         return np.clip(least * self.need, 1e-300, 1.0)
 
     def explain(self, windows: Windows, row: int) -> tuple[Contribution, ...]:
         """One contribution for each error that stands in the window and each template first seen in it."""
-        history = self._past.joined(_history(windows))
-        told = []
-        for owner, code, ratio in zip(*self._alarms(windows), strict=True):
-            if owner == row:
-                told.append(self._told(windows, row, int(code), float(ratio), history))
-        return tuple(sorted(told, key=lambda part: (-part.weight, part.template)))
+        judged = self._judged(windows)
+        places = np.flatnonzero(judged.rows == row)
+        told = [self._told(windows, row, judged, int(place)) for place in places]
+        return tuple(sorted(told, key=lambda part: -part.weight))
 
     def state(self) -> State:
         """First moments, beginnings of windows and slots of errors."""
@@ -117,10 +127,16 @@ class NewTemplate(Detector):
             np.asarray(state[name], dtype=np.int64) for name in ("first", "home", "windows", "codes", "slots")
         )
         self._past = _History(first, home, windows, codes, slots, int(state["begun"][0]))
+        self._memo = None
         return self
 
-    def _alarms(self, windows: Windows) -> tuple[NDArray[np.int64], NDArray[np.int64], Scores]:
-        """Pairs of a window and a template that is news in it, and how far: below 1 is an alarm."""
+    def _judged(self, windows: Windows) -> _Judged:
+        """What is news in the windows; kept, because every explanation asks for it again."""
+        if self._memo is None or self._memo[0] is not windows:
+            self._memo = (windows, self._judge(windows))
+        return self._memo[1]
+
+    def _judge(self, windows: Windows) -> _Judged:
         moments = _moments(windows)
         history = self._past.joined(_history(windows))
         standing = _pairs(windows, moments, windows.severities >= ERROR)
@@ -131,16 +147,19 @@ class NewTemplate(Detector):
         rate = _sighting_rate(history, windows, new[2]) / SIGHTING_SHARE
         rate = np.where(severity >= WARNING, rate, np.maximum(rate, 2.0))
         chosen = severity < ERROR  # the first sighting of an error is a standing alarm already
-        return (
+        return _Judged(
             np.concatenate([standing[0], new[0][chosen]]),
             np.concatenate([standing[1], new[1][chosen]]),
             np.concatenate([quiet, rate[chosen]]),
+            moments,
+            history,
         )
 
-    def _told(self, windows: Windows, row: int, code: int, ratio: float, history: _History) -> Contribution:
+    def _told(self, windows: Windows, row: int, judged: _Judged, found: int) -> Contribution:
+        history, code = judged.history, int(judged.codes[found])
         span = windows.span(row)
         places = np.flatnonzero(windows.events[span] == code)
-        moment = int(_moments(windows)[span][places].min())
+        moment = int(judged.moments[span][places].min())
         name, times = quoted(windows, code), number(len(places))
         if windows.vocabulary[code].severity >= ERROR:
             present, elapsed = _slots_before(history, np.asarray([code]), np.asarray([moment]))
@@ -148,17 +167,21 @@ class NewTemplate(Detector):
             before = f"in {number(present[0])} of the {number(elapsed[0])} {unit} before"
             unseen = moment <= history.first[code]
             seen, expected = ("never seen before", "0") if unseen else (f"seen {before}", f"seen {before}")
-            text = f"{name} reports an error, {times} times; {seen}"
-            text = text.replace(", 1 times", "")
+            often = f", {times} times" if len(places) > 1 else ""
+            text = f"{name} reports an error{often}; {seen}"
         else:
             past = number(int(np.searchsorted(history.windows, moment, side="right")) - 1)
-            verb = "warns" if windows.vocabulary[code].severity >= WARNING else "is new"
-            text = f"{name} {verb} and was never seen in the {past} windows before"
-            text = text.replace("is new and was", "is new: it was")
-            expected = "0"
+            what = "warns and" if windows.vocabulary[code].severity >= WARNING else "is new: it"
+            text, expected = f"{name} {what} was never seen in the {past} windows before", "0"
         events = tuple(int(place) for place in places[:EVIDENCE])
         return Contribution(
-            float(-np.log(ratio * self.need)), text, AnomalyType.POINT, code, expected, times, events
+            float(-np.log(min(judged.ratios[found] * self.need, 1.0))),
+            text,
+            AnomalyType.POINT,
+            code,
+            expected,
+            times,
+            events,
         )
 
 
