@@ -31,7 +31,9 @@ def records_of(rows: list[tuple[float | None, str, str, int]]) -> pl.DataFrame:
 def seen(windows: Windows) -> list[tuple[object, ...]]:
     columns = ("service", "key", "start", "first_line", "last_line", "records", "revision")
     events = [windows.events[windows.span(row)].tolist() for row in range(len(windows))]
-    return [(*row, tuple(codes)) for row, codes in zip(windows.table.select(columns).rows(), events, strict=True)]
+    return [
+        (*row, tuple(codes)) for row, codes in zip(windows.table.select(columns).rows(), events, strict=True)
+    ]
 
 
 def streamed(records: pl.DataFrame, windowing: Windowing, cuts: list[int]) -> list[tuple[object, ...]]:
@@ -94,7 +96,9 @@ def test_a_record_with_several_keys_belongs_to_each_and_one_with_none_is_counted
 
 def test_the_first_group_of_a_session_regex_is_the_key() -> None:
     windows = cut(
-        records_of([(0, "a", "req=77 x", 0)]), Windowing(WindowKind.SESSION, key_regex=r"req=(\d+)"), VOCABULARY
+        records_of([(0, "a", "req=77 x", 0)]),
+        Windowing(WindowKind.SESSION, key_regex=r"req=(\d+)"),
+        VOCABULARY,
     )
     assert windows.table["key"].to_list() == ["77"]
 
@@ -113,7 +117,9 @@ def test_a_session_that_goes_on_after_its_timeout_is_judged_again_as_a_whole() -
 
 rows = st.lists(
     st.tuples(
-        st.integers(0, 300).map(float), st.sampled_from(["a", "b"]), st.sampled_from(["s1", "s2", "s3 s1", "-"]),
+        st.integers(0, 300).map(float),
+        st.sampled_from(["a", "b"]),
+        st.sampled_from(["s1", "s2", "s3 s1", "-"]),
         st.integers(0, 3),
     ),
     min_size=1,

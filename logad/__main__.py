@@ -1,0 +1,5 @@
+"""`python -m logad` is `logad`."""
+
+from logad.cli import main
+
+main()

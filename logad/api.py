@@ -1,0 +1,283 @@
+"""The public functions, twins of the commands."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Unpack
+
+import polars as pl
+
+from logad import batch, config, models, rules
+from logad.batch import Observer
+from logad.checkup import doctor
+from logad.errors import InputError
+from logad.judge import Judge
+from logad.mining import Miner, parameters
+from logad.options import ReadOptions
+from logad.preparation import Setup
+from logad.rendering import ScanSummary
+from logad.retelling import explain
+from logad.telemetry import Telemetry
+from logad.types import Template, Verdict
+from logad.windows import Windowing
+
+__all__ = [
+    "Observer",
+    "ScanResult",
+    "TemplatesResult",
+    "TrainResult",
+    "doctor",
+    "explain",
+    "scan",
+    "templates",
+    "train",
+]
+
+QUIET: Final = Observer()
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """What `scan` found."""
+
+    verdicts: tuple[
+        Verdict, ...
+    ]  # in the order of the windows; only the anomalous ones unless all were asked for
+    summary: ScanSummary
+    windowing: Windowing
+    faults: tuple[InputError, ...]  # sources that could not be read
+    stats: Mapping[str, Any]  # the counters of `--stats`
+
+    @property
+    def anomalous(self) -> tuple[Verdict, ...]:
+        """The verdicts above the cut, strangest first."""
+        found = [verdict for verdict in self.verdicts if verdict.anomalous]
+        return tuple(sorted(found, key=lambda verdict: -verdict.score))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What `train` learned."""
+
+    model: models.ModelRef
+    windows: int
+    odd: int  # windows that look anomalous beside the others
+    summary: ScanSummary
+    windowing: Windowing
+    faults: tuple[InputError, ...]
+    stats: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MinedTemplate:
+    """One template with what the sources say of it."""
+
+    template: Template
+    count: int
+    services: tuple[str, ...]
+    first_line: int | None
+    parameters: tuple[Mapping[str, Any], ...]
+    aliases: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `--format jsonl` writes it."""
+        return {
+            "schema": "logad.template/1",
+            "template_id": self.template.template_id,
+            "template": self.template.text,
+            "count": self.count,
+            "services": list(self.services),
+            "first_line": self.first_line,
+            "parameters": [dict(parameter) for parameter in self.parameters],
+            "aliases": list(self.aliases),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TemplatesResult:
+    """What `templates` found."""
+
+    templates: tuple[MinedTemplate, ...]  # most frequent first
+    assignments: pl.DataFrame  # line, template_id, template: one row per record in input order
+    faults: tuple[InputError, ...]
+    stats: Mapping[str, Any]
+
+
+def scan(
+    *sources: str | Path,
+    baseline: Sequence[str | Path] = (),
+    baseline_clean: bool = False,
+    model: str | None = None,
+    every: bool = False,
+    observer: Observer = QUIET,
+    **options: Unpack[ReadOptions],
+) -> ScanResult:
+    r"""Anomalies in these logs, explained, without labels, model or configuration.
+
+    What is normal is learned from the sources themselves, or from `baseline` (which may hold anomalies,
+    unless `baseline_clean` vouches for it), or taken from a stored `model`. With `every`, all windows have a
+    verdict.
+
+    Raises:
+        UsageError: options that cannot be understood or exclude each other.
+        InputError: no source could be read, or none holds a record; single faults are in `faults`.
+        ConfigError: the configuration file has faults.
+        StateError: the model is missing or damaged.
+
+    >>> import pathlib, tempfile
+    >>> log = pathlib.Path(tempfile.mkdtemp()) / "app.log"
+    >>> lines = (f"2024-01-01 00:{n // 60:02}:{n % 60:02} INFO beat {n}\n" for n in range(600))
+    >>> _ = log.write_text("".join(lines))
+    >>> result = scan(log, window_records=20)
+    >>> result.summary.windows, result.verdicts
+    (30, ())
+    """
+    setup = Setup.of(options)
+    stored = None
+    if model is not None:
+        stored = models.load(setup.store, model)
+        miner = Miner.rebuilt(stored.shapes, setup.rules, setup.telemetry)
+        setup = setup.with_windowing(Windowing.from_dict(stored.windowing))
+    else:
+        miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
+    reference = None
+    if baseline:
+        apart = Telemetry()
+        reference = batch.read([str(path) for path in baseline], setup.reading, miner, apart, observer)
+    corpus = setup.read(sources, miner, observer)
+    windowing = batch.chosen_windowing(corpus, setup.reading)
+    observer.note("windows", windowing.describe())
+    windows = batch.windows_of(corpus, windowing, miner, setup.telemetry)
+    if stored is not None:
+        judge = Judge.restored(stored.judge)
+    else:
+        learned_from = windows
+        if reference is not None:
+            learned_from = batch.windows_of(reference, windowing, miner, Telemetry())
+        judge = batch.learned(
+            learned_from,
+            setup.judging(windowing.kind, trusted=baseline_clean),
+            setup.reading.seed,
+            setup.telemetry,
+        )
+    verdicts = batch.judged(windows, judge, setup.telemetry, every=every, context=setup.context)
+    if stored is not None:
+        ref = models.find(setup.store, model or "")
+        verdicts = [replace(found, model_id=ref.id, model_version=ref.version) for found in verdicts]
+    doubts = tuple(judge.doubts)
+    setup.remember(verdicts, [str(source) for source in sources], observer)
+    summary = setup.summary(corpus, windowing, doubts)
+    return ScanResult(tuple(verdicts), summary, windowing, tuple(corpus.faults), setup.telemetry.as_dict())
+
+
+def train(
+    *sources: str | Path,
+    model: str,
+    clean: bool = False,
+    observer: Observer = QUIET,
+    **options: Unpack[ReadOptions],
+) -> TrainResult:
+    r"""A model of what is normal in these logs, kept in the store under a name and a new version.
+
+    With `clean` the user vouches for every record. `scan(..., model=NAME)` judges by it.
+
+    Raises:
+        UsageError, InputError, ConfigError: as for `scan`.
+
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> lines = (f"2024-01-01 00:{n // 60:02}:{n % 60:02} INFO beat {n}\n" for n in range(600))
+    >>> _ = (folder / "app.log").write_text("".join(lines))
+    >>> train(folder / "app.log", model="app", window_records=20, state_dir=folder).model.version
+    1
+    """
+    setup = Setup.of(options)
+    miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
+    corpus = setup.read(sources, miner, observer)
+    windowing = batch.chosen_windowing(corpus, setup.reading)
+    observer.note("windows", windowing.describe())
+    windows = batch.windows_of(corpus, windowing, miner, setup.telemetry)
+    config_ = setup.judging(windowing.kind, trusted=clean)
+    judge = batch.learned(windows, config_, setup.reading.seed, setup.telemetry)
+    odd = len(batch.judged(windows, judge, setup.telemetry, every=False, context=setup.context))
+    stats = setup.telemetry
+    learned = models.Model(
+        windowing=windowing.as_dict(),
+        shapes=miner.shapes(),
+        judge=judge.state(),
+        layouts={stream: layout.as_dict() for stream, layout in corpus.layouts.items()},
+        counts={"records": stats.records, "windows": len(windows), "templates": stats.templates},
+        doubts=judge.doubts,
+        config_digest=setup.context,
+    )
+    ref = models.save(setup.store, model, learned, datetime.now(UTC))
+    summary = setup.summary(corpus, windowing, tuple(judge.doubts))
+    faults = tuple(corpus.faults)
+    return TrainResult(ref, len(windows), odd, summary, windowing, faults, stats.as_dict())
+
+
+def templates(
+    *sources: str | Path, observer: Observer = QUIET, **options: Unpack[ReadOptions]
+) -> TemplatesResult:
+    r"""The templates of these logs: id, count, text, services, parameters, and each record's template.
+
+    Raises:
+        UsageError, InputError, ConfigError: as for `scan`.
+
+    >>> import pathlib, tempfile
+    >>> log = pathlib.Path(tempfile.mkdtemp()) / "app.log"
+    >>> _ = log.write_text("connected to 10.0.0.1\nconnected to 10.0.0.2\n")
+    >>> [(mined.count, mined.template.text) for mined in templates(log).templates]
+    [(2, 'connected to <IP>')]
+    """
+    setup = Setup.of(options)
+    miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
+    corpus = setup.read(sources, miner, observer)
+    aliases: dict[int, list[str]] = {}
+    for past, code in miner.aliases().items():
+        aliases.setdefault(code, []).append(past)
+    vocabulary = miner.vocabulary
+    tally = corpus.records.group_by("template", maintain_order=True).agg(
+        pl.len().alias("count"),
+        pl.col("service").unique(maintain_order=True),
+        pl.col("line").first(),
+        pl.col("text").head(1000),
+    )
+    mined = [
+        MinedTemplate(
+            vocabulary[code],
+            count,
+            tuple(services),
+            line or None,
+            tuple(asdict(parameter) for parameter in parameters(vocabulary[code].text, pl.Series(texts))),
+            tuple(aliases.get(code, ())),
+        )
+        for code, count, services, line, texts in tally.iter_rows()
+    ]
+    mined.sort(key=lambda one: -one.count)
+    known = pl.DataFrame(
+        {
+            "template": [template.code for template in vocabulary],
+            "template_id": [template.template_id for template in vocabulary],
+            "text": [template.text for template in vocabulary],
+        },
+        schema={"template": pl.Int32, "template_id": pl.String, "text": pl.String},
+    )
+    assignments = (
+        corpus.records.select("line", "template")
+        .join(known, on="template", how="left", maintain_order="left")
+        .select("line", "template_id", pl.col("text").alias("template"))
+    )
+    return TemplatesResult(tuple(mined), assignments, tuple(corpus.faults), setup.telemetry.as_dict())
+
+
+def template_folders(path: str | Path | None) -> tuple[Path, ...]:
+    """The user's folders of message templates, from the configuration."""
+    return config.load(Path(path) if path else None, os.environ).templates
+
+
+def rules_in_force(path: str | Path | None) -> rules.Rules:
+    """The shipped rules with those of the configuration on top."""
+    return rules.load(config.load(Path(path) if path else None, os.environ).rules)

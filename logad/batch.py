@@ -1,0 +1,160 @@
+"""Drives everything that reads a finite input once: records, templates, windows, models, verdicts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import polars as pl
+
+from logad import choosing, sources, windowing
+from logad.errors import InputError
+from logad.judge import Judge, JudgeConfig, learn
+from logad.mining import Miner
+from logad.options import Reading
+from logad.recording import Layout, Recorder, detect
+from logad.rules import Rules
+from logad.telemetry import Telemetry
+from logad.types import RECORD_SCHEMA, Verdict
+from logad.windows import Windowing, Windows
+
+SAMPLE_BYTES = 1 << 20
+"""A stream's format is detected from so much of its beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Who is told how far the work is; both callables may do nothing."""
+
+    note: Callable[[str, str], None] = lambda _name, _text: None  # what was found out, and what was mended
+    progress: Callable[[int], None] = lambda _bytes: None  # bytes read so far
+
+
+@dataclass(slots=True)
+class Corpus:
+    """The mined records of some sources."""
+
+    records: pl.DataFrame  # RECORD_SCHEMA and `template`, in order of time where all streams have it
+    layouts: dict[str, Layout] = field(default_factory=dict)
+    faults: list[InputError] = field(default_factory=list)  # sources that could not be read
+
+
+def read(
+    specs: Sequence[str], reading: Reading, miner: Miner, telemetry: Telemetry, observer: Observer
+) -> Corpus:
+    """Read the sources to their ends; the format of each stream is detected once.
+
+    Raises:
+        InputError: no source could be read, or none holds a record.
+    """
+    opened, faults = sources.open_sources(specs, telemetry)
+    corpus = Corpus(pl.DataFrame(), faults=faults)
+    frames: list[pl.DataFrame] = []
+    for source in opened:
+        recorders: dict[str, Recorder] = {}
+        try:
+            with telemetry.stage("read"):
+                buffers = iter(source.read({}))
+                buffer = next(buffers, None)
+            while buffer is not None:
+                recorder = recorders.get(buffer.stream)
+                with telemetry.stage("parse"):
+                    if recorder is None:
+                        layout = detect(
+                            buffer.data[:SAMPLE_BYTES], buffer.stream, reading.overrides, datetime.now(UTC)
+                        )
+                        recorder = recorders[buffer.stream] = Recorder(layout, telemetry)
+                        corpus.layouts[buffer.stream] = layout
+                    records = recorder.push(buffer)
+                frames.append(_mined(records, miner, telemetry))
+                observer.progress(telemetry.bytes)
+                with telemetry.stage("read"):
+                    buffer = next(buffers, None)
+        except InputError as fault:
+            corpus.faults.append(fault)
+        finally:
+            source.close()
+        frames += [_mined(recorder.flush(), miner, telemetry) for recorder in recorders.values()]
+    corpus.records = _in_time(_concatenated(frames), len(corpus.layouts))
+    corpus.records = _within(corpus.records, reading, telemetry)
+    telemetry.templates = len(miner.vocabulary)
+    if corpus.records.is_empty():
+        if corpus.faults:
+            raise corpus.faults[0]
+        what = ", ".join(f"{count:,} {reason}" for reason, count in sorted(telemetry.dropped.items()))
+        found = f"no records ({what})" if what else "no records"
+        raise InputError(", ".join(specs), found, "at least one line of log")
+    return corpus
+
+
+def windows_of(corpus: Corpus, chosen: Windowing, miner: Miner, telemetry: Telemetry) -> Windows:
+    """All windows of the records."""
+    with telemetry.stage("window"):
+        return windowing.cut(corpus.records, chosen, miner.vocabulary, telemetry)
+
+
+def chosen_windowing(corpus: Corpus, reading: Reading) -> Windowing:
+    """The windowing the user asked for, else the one that suits the records."""
+    return reading.windowing or choosing.choose(corpus.records)
+
+
+def judged(
+    windows: Windows, judge: Judge, telemetry: Telemetry, *, every: bool, context: str
+) -> list[Verdict]:
+    """The verdicts on these windows in their order: the anomalous ones, or all."""
+    with telemetry.stage("detect"):
+        verdicts = list(judge.verdicts(windows, every=every, context=context))
+    telemetry.windows += len(windows)
+    telemetry.anomalous += sum(verdict.anomalous for verdict in verdicts)
+    return verdicts
+
+
+def learned(windows: Windows, config: JudgeConfig, seed: int, telemetry: Telemetry) -> Judge:
+    """A judge fitted on these windows."""
+    with telemetry.stage("detect"):
+        return learn(windows, config, seed)
+
+
+def new_miner(rules: Rules, telemetry: Telemetry) -> Miner:
+    """A miner without templates."""
+    return Miner(rules=rules, telemetry=telemetry)
+
+
+def _mined(records: pl.DataFrame, miner: Miner, telemetry: Telemetry) -> pl.DataFrame:
+    with telemetry.stage("mine"):
+        return miner.assign(records)
+
+
+def _concatenated(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    filled = [frame for frame in frames if not frame.is_empty()]
+    if not filled:
+        return pl.DataFrame(schema={**RECORD_SCHEMA, "template": pl.Int32()})
+    return pl.concat(filled)
+
+
+def _in_time(records: pl.DataFrame, streams: int) -> pl.DataFrame:
+    """Several streams merged by time where each has one; otherwise one after the other."""
+    if streams < 2:  # noqa: PLR2004
+        return records
+    timed = records.group_by("stream").agg(pl.col("time").is_not_null().any())["time"].all()
+    if not timed:
+        return records
+    order = pl.col("time").forward_fill().backward_fill().over("stream")
+    return records.with_columns(order.alias("_order")).sort("_order", maintain_order=True).drop("_order")
+
+
+def _within(records: pl.DataFrame, reading: Reading, telemetry: Telemetry) -> pl.DataFrame:
+    """The records of the range of time asked for; the others are counted as dropped."""
+    newest = records["time"].max()
+    if (reading.since is None and reading.until is None) or not isinstance(newest, datetime):
+        return records
+    inside = pl.lit(value=True)
+    time = pl.col("time").forward_fill().over("stream")
+    if reading.since is not None:
+        inside &= time >= reading.since.resolve(newest)
+    if reading.until is not None:
+        inside &= time < reading.until.resolve(newest)
+    kept = records.filter(inside.fill_null(value=False))
+    outside = records.height - kept.height
+    telemetry.records -= outside
+    telemetry.drop("out_of_range", outside, lines=0)
+    return kept

@@ -1,0 +1,439 @@
+"""The command line: parses, calls the public functions, prints; the one place that exits."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+import click
+
+from logad import __version__
+from logad.errors import ConfigError, ExitCode, InputError, LogadError
+
+if TYPE_CHECKING:  # heavy: imported only by the commands that read logs
+    from logad.batch import Observer
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_PLAIN_WIDTH = 100
+"""Columns of text output in a pipe."""
+
+
+def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, shown in the order given."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_sources = click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+_format = _options(
+    click.option("--timezone", metavar="ZONE", help="Zone of times that name none (default: UTC)."),
+    click.option("--time-format", metavar="FORMAT", help="How times are written, as in strftime."),
+    click.option("--message-field", metavar="NAME", help="JSON: the field that holds the message."),
+    click.option("--service-field", metavar="NAME", help="JSON: the field that names the service."),
+    click.option("--multiline", metavar="RE", help="What the first line of a record looks like."),
+    click.option("--encoding", metavar="NAME", help="Encoding of the text (default: detected)."),
+    click.option("--since", metavar="TIME", help="ISO time, or an age such as 2h or 7d."),
+    click.option("--until", metavar="TIME", help="ISO time, or an age such as 2h or 7d."),
+    click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="One YAML file."),
+    click.option(
+        "--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where models and verdicts live."
+    ),
+    click.option(
+        "--stats", "stats_file", type=click.Path(path_type=Path), metavar="FILE", help="Counters as JSON."
+    ),
+)
+_windowing = _options(
+    click.option("--window", metavar="SPAN", help="Windows of time per service, such as 5m."),
+    click.option("--window-records", type=int, metavar="N", help="Windows of N records."),
+    click.option("--session-regex", metavar="RE", help="One window per session: the key is the first group."),
+    click.option("--session-field", metavar="NAME", help="One window per session: the field with its key."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random."),
+)
+_live = _options(
+    click.option("--session-timeout", metavar="SPAN", help="Silence that completes a session."),
+    click.option("--warmup", metavar="N", help="What only teaches: 10000r, 2h or 50% (default: learned)."),
+    click.option("--alert-budget", metavar="N/day", help="Incidents a person accepts per day."),
+)
+_output = _options(
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(["text", "json", "jsonl", "csv"]),
+        default="text",
+        show_default=True,
+        help="How results are written.",
+    ),
+    click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write results there."),
+)
+_findings = _options(
+    click.option("--all", "every", is_flag=True, help="Every judged window, not only anomalous ones."),
+    click.option("--fail-on-anomaly", is_flag=True, help="Exit with 1 when something anomalous was found."),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="logad")
+def cli() -> None:
+    """Finds what is abnormal in your logs, without labels, and tells you in words.
+
+    Start with `logad scan FILE`, or see it all at work with `logad demo`.
+    """
+
+
+@cli.command()
+@_sources
+@click.option(
+    "--baseline", multiple=True, metavar="SOURCE", help="Judge by what this looks like (repeatable)."
+)
+@click.option("--baseline-clean", is_flag=True, help="You vouch for every record of the baseline.")
+@click.option("--model", metavar="NAME", help="Judge by a stored model.")
+@_windowing
+@_output
+@_findings
+@_format
+def scan(  # noqa: PLR0913, PLR0917  (one parameter an option)
+    sources: tuple[str, ...],
+    baseline: tuple[str, ...],
+    baseline_clean: bool,
+    model: str | None,
+    form: str,
+    output: Path | None,
+    every: bool,
+    fail_on_anomaly: bool,
+    stats_file: Path | None,
+    **options: Any,  # noqa: ANN401
+) -> int:
+    """Anomalies in these logs, explained; nothing to configure.
+
+    SOURCE is a file, a glob, a folder, - for standard input, or
+    opensearch+http://HOST:PORT/INDEX; compressed files are fine.
+    """
+    from logad import api, rendering, writing
+
+    _exclusive({"--baseline": bool(baseline), "--model": model is not None})
+    if baseline_clean and not baseline:
+        raise click.UsageError("--baseline-clean needs --baseline: it vouches for one")
+    with _observed() as observer:
+        result = api.scan(
+            *sources,
+            baseline=baseline,
+            baseline_clean=baseline_clean,
+            model=model,
+            every=every,
+            observer=observer,
+            **options,
+        )
+    _write_stats(stats_file, result.stats)
+    with _written_to(output) as out:
+        if form == "text":
+            shown = result.verdicts if every else result.anomalous
+            folders = api.template_folders(options.get("config"))
+            width, colour = _looks(out)
+            out.write(rendering.Renderer(folders).findings(shown, result.summary, width, colour))
+        else:
+            _write(out, writing.verdict_rows(result.verdicts, form))  # type: ignore[arg-type]
+    _tell_faults(result.faults, result.stats)
+    if result.faults:
+        return ExitCode.INPUT
+    return ExitCode.ANOMALIES if fail_on_anomaly and result.summary.anomalous else ExitCode.DONE
+
+
+@cli.command()
+@_sources
+@click.option("--model", required=True, metavar="NAME", help="The name to keep it under.")
+@click.option("--clean", is_flag=True, help="You vouch for every record.")
+@_windowing
+@_format
+def train(
+    sources: tuple[str, ...],
+    model: str,
+    clean: bool,
+    stats_file: Path | None,
+    **options: Any,  # noqa: ANN401
+) -> int:
+    """A model in the store, with a report of what it learned and what it doubts."""
+    from logad import api
+
+    with _observed() as observer:
+        result = api.train(*sources, model=model, clean=clean, observer=observer, **options)
+    _write_stats(stats_file, result.stats)
+    summary = result.summary
+    click.echo(f"model {result.model.name} version {result.model.version} ({result.model.id})")
+    click.echo(f"  learned from {summary.records:,} records, {summary.templates:,} templates, {summary.span}")
+    click.echo(f"  {result.windows:,} {summary.windowing}")
+    click.echo(f"  {result.odd:,} of them look odd themselves and were not taken as normal")
+    for doubt in summary.doubts:
+        click.echo(f"  doubt: {doubt}")
+    click.echo(f"  judge by it: logad scan SOURCE --model {result.model.name}")
+    _tell_faults(result.faults, result.stats)
+    return ExitCode.INPUT if result.faults else ExitCode.DONE
+
+
+@cli.command()
+@_sources
+@click.option(
+    "--assignments", type=click.Path(path_type=Path), metavar="FILE.csv", help="Each record's template."
+)
+@_output
+@_format
+def templates(
+    sources: tuple[str, ...],
+    assignments: Path | None,
+    form: str,
+    output: Path | None,
+    stats_file: Path | None,
+    **options: Any,  # noqa: ANN401
+) -> int:
+    """The mined templates: id, count, text, parameters."""
+    from logad import api, writing
+
+    with _observed() as observer:
+        result = api.templates(*sources, observer=observer, **options)
+    _write_stats(stats_file, result.stats)
+    if assignments is not None:
+        with _written_to(assignments) as out:
+            _write(out, writing.csv_rows(("line", "template_id", "template"), result.assignments.iter_rows()))
+    with _written_to(output) as out:
+        if form == "text":
+            width, _ = _looks(out)
+            for one in result.templates:
+                line = f"{one.count:>9,}  {one.template.template_id}  {_visible(one.template.text)}"
+                out.write((line if len(line) <= width else line[: width - 1] + "…") + "\n")
+        elif form == "csv":
+            rows = ((one.template.template_id, one.count, one.template.text) for one in result.templates)
+            _write(out, writing.csv_rows(("template_id", "count", "template"), rows))
+        else:
+            _write(out, writing.json_rows((one.as_dict() for one in result.templates), form))  # type: ignore[arg-type]
+    _tell_faults(result.faults, result.stats)
+    return ExitCode.INPUT if result.faults else ExitCode.DONE
+
+
+@cli.command()
+@click.argument("id_", metavar="ID")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="One YAML file.")
+@click.option("--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where verdicts live.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def explain(id_: str, config: Path | None, state_dir: Path | None, form: str) -> int:
+    """One verdict or incident in full, with raw lines in context; the beginning of an ID is enough."""
+    from logad import api, rendering
+
+    explained = api.explain(id_, config=config, state_dir=state_dir)
+    if form == "json":
+        click.echo(json.dumps(explained.as_dict(), ensure_ascii=False, indent=2))
+        return ExitCode.DONE
+    width, colour = _looks(sys.stdout)
+    renderer = rendering.Renderer(api.template_folders(config))
+    if explained.incident is not None:
+        incident = explained.incident
+        click.echo(f"incident {incident.id}, {incident.state}, {incident.verdicts} verdicts")
+        click.echo(f"  {_visible(incident.title)}")
+    for verdict in explained.verdicts:
+        click.echo(renderer.finding(verdict, width, colour))
+    for title, lines in explained.context:
+        click.echo(title)
+        for line_ in lines:
+            line = f"  {'>' if line_.proof else ' '} {line_.number:>7}  {_visible(line_.text)}"
+            click.echo(line if len(line) <= width else line[: width - 1] + "…")
+    return ExitCode.DONE
+
+
+@cli.command(name="config")
+@click.argument("path", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
+@click.option("--schema", "as_schema", is_flag=True, help="Print the JSON Schema for editors.")
+def config_(path: Path | None, as_schema: bool) -> int:
+    """Checks a configuration file and tells every fault at once; prints what is in force."""
+    from logad import config
+
+    if as_schema:
+        click.echo(json.dumps(config.schema(), indent=2))
+        return ExitCode.DONE
+    settings = config.load(path, os.environ)
+    click.echo(json.dumps(settings.model_dump(mode="json", exclude_defaults=True), indent=2))
+    click.echo(f"{path or 'the defaults'}: no faults", err=True)
+    return ExitCode.DONE
+
+
+@cli.command()
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="One YAML file.")
+def rules(config: Path | None) -> int:
+    """Lists the rules in force and checks each against its samples."""
+    from logad import api
+    from logad.rules import check_rules
+
+    loaded = api.rules_in_force(config)
+    for mask in loaded.masks:
+        click.echo(f"mask      {mask.name:<24} {mask.placeholder:<12} {mask.regex}")
+    for severity in loaded.severities:
+        click.echo(f"severity  {severity.name:<24} {'raises':<12} {severity.regex}")
+    for mute in loaded.mutes:
+        click.echo(f"mute      {mute.name:<24} {mute.reason}")
+    problems = check_rules(loaded)
+    for problem in problems:
+        click.echo(f"logad: {problem}", err=True)
+    return ExitCode.CONFIGURATION if problems else ExitCode.DONE
+
+
+@cli.command()
+@click.argument("path", default="logad.yaml", type=click.Path(path_type=Path), metavar="[FILE]")
+def init(path: Path) -> int:
+    """Writes a commented configuration file; never over one that is there."""
+    from logad import config
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(config.commented())
+    except FileExistsError:
+        raise ConfigError(
+            str(path), "a file is there", "a new name", "delete it or name another file"
+        ) from None
+    except OSError as error:
+        raise ConfigError(str(path), error.strerror or str(error), "a folder that can be written") from None
+    click.echo(f"{path} written; every key is there, commented out, with its default")
+    click.echo(f"check it: logad config {path}")
+    return ExitCode.DONE
+
+
+@cli.command()
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="One YAML file.")
+@click.option(
+    "--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where models and verdicts live."
+)
+def doctor(config: Path | None, state_dir: Path | None) -> int:
+    """Checks what a run needs: configuration, rules, templates, state folder, sources, notifiers, sinks."""
+    from logad import api
+
+    failed = False
+    for check in api.doctor(config=config, state_dir=state_dir):
+        click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<16} {_visible(check.text)}")
+        failed |= not check.ok
+    return ExitCode.CONFIGURATION if failed else ExitCode.DONE
+
+
+def main() -> None:
+    """Run the command line; exits with a code of the interface, never with a traceback."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.INTERRUPTED))
+    sys.exit(_run())
+
+
+def _run() -> int:  # noqa: PLR0911  (one return an outcome)
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        return ExitCode.INTERRUPTED
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(f"logad: {_visible(problem)}", err=True)
+        return error.exit_code
+    except LogadError as error:
+        click.echo(f"logad: {_visible(str(error))}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  (nobody reads any more)
+        return ExitCode.DONE
+    except Exception as error:
+        if os.environ.get("LOGAD_DEBUG"):
+            raise
+        click.echo(f"logad: internal error: {type(error).__name__}: {_visible(str(error))}", err=True)
+        click.echo("logad: please report it; LOGAD_DEBUG=1 shows where it happened", err=True)
+        return ExitCode.INTERNAL
+    return int(code or ExitCode.DONE)
+
+
+@contextmanager
+def _observed() -> "Iterator[Observer]":
+    """An observer that tells on standard error, with a progress bar on terminals only."""
+    from logad.batch import Observer
+
+    def note(name: str, text: str) -> None:
+        click.echo(f"{name:<11}{_visible(text)}", err=True)
+
+    if not sys.stderr.isatty():
+        yield Observer(note)
+        return
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("reading"), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def told(name: str, text: str) -> None:
+            console.print(f"{name:<11}{_visible(text)}", markup=False, highlight=False, soft_wrap=True)
+
+        yield Observer(told, lambda count: bar.update(task, completed=count))
+
+
+@contextmanager
+def _written_to(path: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that replaces another only once it is whole."""
+    if path is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    if path.exists() and not path.is_file():  # /dev/null, a pipe
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        return
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise InputError(str(path), error.strerror or str(error), "a file that can be written") from None
+
+
+def _write(out: TextIO, pieces: Iterable[str]) -> None:
+    out.writelines(pieces)
+
+
+def _write_stats(path: Path | None, stats: Any) -> None:  # noqa: ANN401  (a mapping)
+    if path is not None:
+        with _written_to(path) as out:
+            out.write(json.dumps(stats, indent=1) + "\n")
+
+
+def _tell_faults(faults: Iterable[InputError], stats: Any) -> None:  # noqa: ANN401
+    """What was dropped, what was mended and what could not be read, one line each."""
+    for reason, count in stats["dropped"].items():
+        click.echo(f"dropped    {count:,} {reason.replace('_', ' ')}", err=True)
+    for reason, count in stats["notes"].items():
+        click.echo(f"note       {count:,} {reason.replace('_', ' ')}", err=True)
+    for fault in faults:
+        click.echo(f"logad: {_visible(str(fault))}", err=True)
+
+
+def _looks(out: TextIO) -> tuple[int, bool]:
+    """Columns, and whether colours are welcome (see no-color.org)."""
+    if not out.isatty():
+        return _PLAIN_WIDTH, False
+    import shutil
+
+    return shutil.get_terminal_size().columns, not os.environ.get("NO_COLOR")
+
+
+def _visible(text: str) -> str:
+    """The text with control characters spelt out, so that no log can steer the terminal."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def _exclusive(given: dict[str, bool]) -> None:
+    named = [name for name, present in given.items() if present]
+    if len(named) > 1:
+        raise click.UsageError(f"{' and '.join(named)} exclude each other")

@@ -1,0 +1,147 @@
+"""What every reading command and function accepts, and its check."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, TypedDict
+
+from logad.durations import parse_duration
+from logad.errors import UsageError
+from logad.recording import Overrides
+from logad.types import WindowKind
+from logad.windows import Windowing
+
+
+class ReadOptions(TypedDict, total=False):
+    """Options that all readers share, named as on the command line; all may be left out."""
+
+    window: str | None  # a span of time such as "5m"
+    window_records: int | None
+    session_regex: str | None
+    session_field: str | None
+    session_timeout: str | None
+    since: str | None  # ISO time, or an age such as "2h"
+    until: str | None
+    time_format: str | None
+    timezone: str | None
+    message_field: str | None
+    service_field: str | None
+    multiline: str | None
+    encoding: str | None
+    seed: int
+    config: str | Path | None
+    state_dir: str | Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One end of a range of time: a moment, or an age counted back from the last record or from now."""
+
+    moment: datetime | None = None
+    age: timedelta | None = None
+
+    def resolve(self, newest: datetime) -> datetime:
+        """The moment, counted back from `newest` where it is an age."""
+        return self.moment if self.moment is not None else newest - (self.age or timedelta())
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The checked options."""
+
+    overrides: Overrides
+    windowing: Windowing | None  # None: chosen from the data
+    session_timeout_seconds: float | None
+    since: Bound | None
+    until: Bound | None
+    seed: int
+
+
+_ASKED: Final = "asked for"
+
+
+def checked(options: ReadOptions) -> Reading:
+    """The options, parsed.
+
+    Raises:
+        UsageError: an option cannot be understood, or two exclude each other.
+
+    >>> checked({"window": "5m"}).windowing.span_seconds
+    300.0
+    """
+    timeout = _seconds("--session-timeout", options.get("session_timeout"))
+    overrides = Overrides(
+        time_format=options.get("time_format"),
+        timezone=options.get("timezone") or "UTC",
+        message_field=options.get("message_field"),
+        service_field=options.get("service_field"),
+        multiline=options.get("multiline"),
+        encoding=options.get("encoding"),
+    )
+    return Reading(
+        overrides,
+        _windowing(options, timeout),
+        timeout,
+        _bound("--since", options.get("since")),
+        _bound("--until", options.get("until")),
+        options.get("seed", 0),
+    )
+
+
+def _windowing(options: ReadOptions, timeout: float | None) -> Windowing | None:
+    named = {
+        name: value
+        for name in ("window", "window_records", "session_regex", "session_field")
+        if (value := options.get(name)) is not None
+    }
+    flags = [f"--{name.replace('_', '-')}" for name in named]
+    if len(named) > 1:
+        raise UsageError(" and ".join(flags), "given together", "one of them: they exclude each other")
+    if span := _seconds("--window", options.get("window")):
+        return Windowing(WindowKind.TIME, span_seconds=span, reason=_ASKED)
+    if (size := options.get("window_records")) is not None:
+        if size < 1:
+            raise UsageError("--window-records", str(size), "a number of records from 1")
+        return Windowing(WindowKind.RECORDS, size=size, reason=_ASKED)
+    if named:
+        regex = options.get("session_regex")
+        if regex is not None:
+            try:
+                re.compile(regex)
+            except re.error as error:
+                raise UsageError(f"--session-regex {regex}", str(error), "a regular expression") from None
+        return Windowing(
+            WindowKind.SESSION,
+            key_regex=regex,
+            key_field=options.get("session_field"),
+            timeout_seconds=timeout,
+            reason=_ASKED,
+        )
+    return None
+
+
+def _seconds(flag: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(flag, str(error).removeprefix("found ")) from None
+    if seconds <= 0:
+        raise UsageError(flag, text, "a duration above zero")
+    return seconds
+
+
+def _bound(flag: str, text: str | None) -> Bound | None:
+    if text is None:
+        return None
+    try:
+        return Bound(age=timedelta(seconds=parse_duration(text)))
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(flag, repr(text), "an ISO time or an age such as 2h or 7d") from None
+    return Bound(moment=moment if moment.tzinfo else moment.replace(tzinfo=UTC))

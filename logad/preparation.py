@@ -1,0 +1,124 @@
+"""Brings configuration, options and rules together before anything is read."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from logad import batch, config, rules
+from logad.batch import Corpus, Observer
+from logad.durations import format_duration
+from logad.errors import StateError
+from logad.judge import DETECTORS, JudgeConfig
+from logad.mining import Miner
+from logad.options import Reading, ReadOptions, checked
+from logad.recall import remember
+from logad.redaction import Redactor
+from logad.rendering import ScanSummary
+from logad.settings import Settings, digest
+from logad.telemetry import Telemetry
+from logad.types import Verdict, WindowKind
+from logad.windows import Windowing
+
+LEDGER: Final = "ledger.sqlite"
+SCANS: Final = "scans.sqlite"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the configuration and the options come to."""
+
+    settings: Settings
+    reading: Reading
+    rules: rules.Rules
+    telemetry: Telemetry
+
+    @classmethod
+    def of(cls, options: ReadOptions) -> "Setup":
+        """Load the configuration and put the options over it.
+
+        Raises:
+            ConfigError: the configuration or a rule has faults.
+            UsageError: an option cannot be understood.
+        """
+        path = options.get("config")
+        settings = config.load(Path(path) if path else None, os.environ)
+        if state_dir := options.get("state_dir"):
+            settings = settings.model_copy(update={"state_dir": Path(state_dir)})
+        return cls(settings, checked(_over(settings, options)), rules.load(settings.rules), Telemetry())
+
+    @property
+    def store(self) -> Path:
+        """Where the models are."""
+        return self.settings.state_dir / "models"
+
+    @property
+    def context(self) -> str:
+        """What else than windows and detectors decides a verdict, for its id."""
+        return digest(self.settings)
+
+    def with_windowing(self, windowing: Windowing) -> "Setup":
+        """The same, but windows are as a model was trained on."""
+        return replace(self, reading=replace(self.reading, windowing=windowing))
+
+    def read(self, sources: Sequence[str | Path], miner: Miner, observer: Observer) -> Corpus:
+        """The mined records of the sources."""
+        specs = [str(source) for source in sources]
+        return batch.read(specs, self.reading, miner, self.telemetry, observer)
+
+    def judging(self, kind: WindowKind, *, trusted: bool) -> JudgeConfig:
+        """The detectors to judge by: the usual ones, less those switched off, plus those named."""
+        chosen: dict[str, Mapping[str, Any]] = {name: {} for name in DETECTORS[kind]}
+        for name, options in self.settings.detectors.items():
+            if options is None:
+                chosen.pop(name, None)
+            else:
+                chosen[name] = options.model_dump(exclude_defaults=True)
+        return JudgeConfig(detectors=chosen, trusted=trusted)
+
+    def summary(self, corpus: Corpus, windowing: Windowing, doubts: tuple[str, ...]) -> ScanSummary:
+        """What the reader is told beside the findings."""
+        stats = self.telemetry.as_dict()
+        return ScanSummary(
+            windows=self.telemetry.windows,
+            anomalous=self.telemetry.anomalous,
+            records=self.telemetry.records,
+            templates=self.telemetry.templates,
+            span=_span(corpus.records),
+            seconds=stats["seconds"]["total"],
+            doubts=doubts,
+            windowing=windowing.describe(),
+        )
+
+    def remember(self, verdicts: Sequence[Verdict], sources: Sequence[str], observer: Observer) -> None:
+        """Keep the anomalous verdicts for `explain`, without secrets; a scan does not fail for want of it."""
+        redactor = Redactor(self.settings.redaction)
+        found = [redactor.verdict(verdict) for verdict in verdicts if verdict.anomalous]
+        if found:
+            try:
+                remember(self.settings.state_dir / SCANS, found, sources)
+            except StateError as error:
+                observer.note("explain", f"will not know these findings: {error}")
+
+
+def _over(settings: Settings, options: ReadOptions) -> ReadOptions:
+    """The options given, over those of the configuration."""
+    given = {name: value for name, value in options.items() if value is not None}
+    below = settings.reading.model_dump(exclude_none=True)
+    windows = settings.windows.model_dump(exclude_none=True)
+    if given.keys() & {"window", "window_records", "session_regex", "session_field"}:
+        windows = {name: value for name, value in windows.items() if name == "session_timeout"}
+    merged: ReadOptions = {**below, **windows, **given}  # type: ignore[typeddict-item]
+    return merged
+
+
+def _span(records: pl.DataFrame) -> str:
+    first, last = records["time"].min(), records["time"].max()
+    if not isinstance(first, datetime) or not isinstance(last, datetime):
+        return ""
+    lasted = format_duration((last - first).total_seconds())
+    return f"{first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC ({lasted})"
