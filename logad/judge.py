@@ -26,8 +26,11 @@ DETECTORS: Final[Mapping[WindowKind, tuple[str, ...]]] = {
 }
 """The detectors that judge each kind of window unless the configuration names others."""
 
+TRUSTED: Final[Mapping[str, str]] = {"normal_core": "clean_baseline"}
+"""What takes the place of a detector by default when a person vouches for what is learned from."""
+
 DECIDING: Final[Mapping[WindowKind, tuple[str, ...]]] = {
-    WindowKind.SESSION: ("normal_core",),
+    WindowKind.SESSION: ("normal_core", "clean_baseline"),
     WindowKind.TIME: ("new_template", "volume", "invariants"),
     WindowKind.RECORDS: ("new_template",),
 }
@@ -269,16 +272,15 @@ def _detectors(kind: WindowKind, config: JudgeConfig, seed: int) -> dict[str, De
     names = tuple(
         config.detectors or (name for name in DETECTORS[kind] if name in registry.names("detectors"))
     )
+    if config.detectors is None and config.trusted:
+        names = tuple(TRUSTED.get(name, name) for name in names)
     built = {name: _detector(name, config, seed) for name in names}
     return {name: detector for name, detector in built.items() if kind in detector.kinds}
 
 
 def _detector(name: str, config: JudgeConfig, seed: int) -> Detector:
     part: type[Detector] = registry.part("detectors", name)
-    options = dict((config.detectors or {}).get(name, {}))
-    if config.trusted and "trusted" in part.Config.model_fields:
-        options.setdefault("trusted", True)
-    return part(part.Config(**options), seed)
+    return part(part.Config(**(config.detectors or {}).get(name, {})), seed)
 
 
 def _doubts(windows: Windows, reference: NDArray[np.bool_]) -> list[str]:
