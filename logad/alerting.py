@@ -1,0 +1,143 @@
+"""Decides what of the incidents is sent, and when: tiers, a daily budget, mutes, a digest."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final, Protocol
+
+from logad.contracts import PartConfig
+from logad.steps import Alert
+from logad.types import Incident, Severity
+
+_TOLD: Final = frozenset({"opened", "worse", "reopened", "resolved"})
+"""Changes worth a message; that an incident goes on is not."""
+
+
+class Config(PartConfig):
+    """What is sent, and how often."""
+
+    budget_per_day: float | None = 5
+    """Incidents a person accepts per day; those above it wait for the digest. None: no limit."""
+    digest_hours: float = 24
+    """Hours of the log's time between two digests."""
+
+
+class Mutes(Protocol):
+    """Says what is muted (`rules.Rules` does)."""
+
+    def muted(self, service: str, template_id: str | None, text: str, now: datetime) -> object | None:
+        """The mute that covers a message, or None."""
+        ...
+
+
+class Moved(Protocol):
+    """What happened to an incident (`incidents.Change` does)."""
+
+    @property
+    def kind(self) -> str:
+        """One of opened, updated, worse, reopened, resolved."""
+        ...
+
+    @property
+    def incident(self) -> Incident:
+        """The incident as it now is."""
+        ...
+
+    @property
+    def at(self) -> datetime:
+        """When, on the log's clock."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An alert, and the incident as it stood."""
+
+    alert: Alert
+    incident: Incident
+
+    @property
+    def at_once(self) -> bool:
+        """Whether it leaves now; the others wait for a digest or are only stored."""
+        return self.alert.tier is Severity.PAGE and not self.alert.muted
+
+
+def decide(changes: Iterable[Moved], past: Sequence[Alert], mutes: Mutes, config: Config) -> list[Sent]:
+    """What the changes of incidents come to, given all alerts of the past; nothing is sent by this.
+
+    An incident of severity `page` leaves at once while the day (UTC, on the log's clock) has budget, else it
+    waits for the digest; `digest` waits; `index` is only noted. An incident is told again when it becomes
+    worse, comes back, or, once it was told at once, is resolved. Scores and severities are not touched.
+    """
+    told = {each.incident: each.tier for each in past if not each.muted}
+    spent: defaultdict[date, set[str]] = defaultdict(set)
+    for each in past:
+        if _spends(each):
+            spent[each.time.date()].add(each.incident)
+    sent: list[Sent] = []
+    for change in changes:
+        kind = change.kind
+        incident = change.incident
+        before = told.get(incident.id)
+        if kind not in _TOLD or (kind == "resolved" and before is not Severity.PAGE):
+            continue
+        tier = incident.severity
+        if kind == "resolved" or (before is Severity.PAGE and kind == "worse"):
+            tier = Severity.PAGE
+        elif tier is Severity.PAGE:
+            others = len(spent[change.at.date()] - {incident.id})
+            if config.budget_per_day is not None and others + 1 > config.budget_per_day:
+                tier = Severity.DIGEST
+        muted = incident.state == "muted" or _covered(incident, mutes, change.at)
+        alert = Alert(incident.id, kind, tier, change.at, muted)
+        if _spends(alert):
+            spent[change.at.date()].add(incident.id)
+        if not muted:
+            told[incident.id] = tier
+        sent.append(Sent(alert, incident))
+    return sent
+
+
+def digest_due(past: Sequence[Alert], now: datetime, config: Config) -> list[Alert]:
+    """The alerts that a digest tells now: all that wait, once the oldest has waited `digest_hours`."""
+    waiting = [each for each in past if each.tier is Severity.DIGEST and not each.muted and not each.digested]
+    if not waiting or min(each.time for each in waiting) + timedelta(hours=config.digest_hours) > now:
+        return []
+    return waiting
+
+
+def per_day(alerts: Iterable[Alert]) -> dict[str, dict[str, int]]:
+    """How many incidents each day would have brought, each once, in the highest tier it was told in that day.
+
+    What is muted or resolved counts for none.
+
+    >>> from datetime import UTC
+    >>> per_day([Alert("a", "opened", Severity.PAGE, datetime(2026, 1, 2, tzinfo=UTC))])
+    {'2026-01-02': {'page': 1, 'digest': 0, 'index': 0}}
+    """
+    told: dict[str, defaultdict[str, set[str]]] = {}
+    for alert in alerts:
+        if alert.kind != "resolved" and not alert.muted:
+            tiers = told.setdefault(alert.time.date().isoformat(), defaultdict(set))
+            tiers[str(alert.tier)].add(alert.incident)
+    return {
+        day: {
+            "page": len(tiers["page"]),
+            "digest": len(tiers["digest"] - tiers["page"]),
+            "index": len(tiers["index"] - tiers["digest"] - tiers["page"]),
+        }
+        for day, tiers in sorted(told.items())
+    }
+
+
+def _spends(alert: Alert) -> bool:
+    """Telling that an incident is over asks nothing of anyone."""
+    return alert.tier is Severity.PAGE and not alert.muted and alert.kind != "resolved"
+
+
+def _covered(incident: Incident, mutes: Mutes, now: datetime) -> bool:
+    top = incident.worst.reasons[0] if incident.worst.reasons else None
+    template = top.template_id if top else None
+    texts = [incident.title, *([line.text for line in top.evidence] if top else [])]
+    return any(mutes.muted(incident.service, template, text, now) is not None for text in texts)

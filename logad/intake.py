@@ -1,0 +1,145 @@
+"""Turns buffers of several streams into mined records in order of time, and tells how far time has come."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from logad.mining import Miner
+from logad.recording import Layout, Overrides, Recorder, detect
+from logad.steps import StreamState
+from logad.telemetry import Telemetry
+from logad.types import RECORD_SCHEMA, Buffer
+from logad.windows import NO_TIME
+
+SAMPLE_BYTES: Final = 1 << 20
+"""A stream's format is detected from so much of its beginning, then kept for ever."""
+LAG_MICROSECONDS: Final = 30_000_000
+"""A stream further behind the others than this does not hold them back."""
+
+
+@dataclass(slots=True)
+class _Stream:
+    layout: Layout
+    recorder: Recorder
+    cursor: str
+    newest: int = NO_TIME  # the greatest time seen, microseconds
+
+
+class Intake:
+    """The streams of a live run: their locked layouts, pending lines, cursors and times."""
+
+    def __init__(
+        self,
+        miner: Miner,
+        overrides: Overrides,
+        telemetry: Telemetry,
+        on_layout: Callable[[str, Layout], None],
+    ) -> None:
+        self.miner = miner
+        self._overrides = overrides
+        self._telemetry = telemetry
+        self._on_layout = on_layout
+        self._streams: dict[str, _Stream] = {}
+        self._mined = len(miner.shapes())
+
+    def restore(self, streams: Mapping[str, StreamState], newest: Mapping[str, int]) -> None:
+        """Take up the streams where the ledger's last step left them."""
+        for name, state in streams.items():
+            layout = Layout.from_dict(state.layout)
+            recorder = Recorder(layout, self._telemetry, state=state.recorder)
+            self._streams[name] = _Stream(layout, recorder, state.cursor, newest.get(name, NO_TIME))
+
+    def cursors(self) -> dict[str, str]:
+        """How far each stream was taken in."""
+        return {name: stream.cursor for name, stream in self._streams.items()}
+
+    def newest(self) -> dict[str, int]:
+        """The greatest time each stream has told, microseconds; streams without times are left out."""
+        return {name: stream.newest for name, stream in self._streams.items() if stream.newest != NO_TIME}
+
+    def states(self) -> dict[str, StreamState]:
+        """What the ledger keeps of each stream."""
+        return {
+            name: StreamState(stream.cursor, stream.layout.as_dict(), stream.recorder.state())
+            for name, stream in self._streams.items()
+        }
+
+    def new_shapes(self) -> list[tuple[str, int]]:
+        """What the miner has learned since the last call."""
+        shapes = self.miner.shapes(self._mined)
+        self._mined += len(shapes)
+        return shapes
+
+    def take(self, buffers: Sequence[Buffer], *, flush: bool) -> pl.DataFrame:
+        """The records that are complete now, mined, merged by time; `flush` completes the last ones."""
+        frames: dict[str, list[pl.DataFrame]] = {}
+        with self._telemetry.stage("parse"):
+            for buffer in buffers:
+                for reason, count in buffer.dropped.items():
+                    self._telemetry.drop(reason, count)
+                stream = self._streams.get(buffer.stream) or self._begin(buffer, buffers)
+                frames.setdefault(buffer.stream, []).append(stream.recorder.push(buffer))
+                stream.cursor = buffer.cursor
+            if flush:
+                for name, stream in self._streams.items():
+                    frames.setdefault(name, []).append(stream.recorder.flush())
+        records = _merged([pl.concat(parts) for parts in frames.values()])
+        with self._telemetry.stage("mine"):
+            records = self.miner.assign(records)
+        for name, newest in records.group_by("stream").agg(pl.col("time").dt.epoch("us").max()).iter_rows():
+            if newest is not None:
+                self._streams[name].newest = max(self._streams[name].newest, newest)
+        return records
+
+    def watermarks(
+        self, records: pl.DataFrame, before: int, beat: int, *, live: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """How far time has come after each record, in whole beats, and where a late record makes a cut.
+
+        The watermark is the greatest time so far; where several streams are followed it waits for those less
+        than 30 seconds behind. A record older than the watermark before it is late: what is before it must be
+        closed first, so that it is late however the input was cut. Times are microseconds.
+        """
+        times = records["time"].dt.epoch("us").fill_null(NO_TIME).to_numpy()
+        passed = np.maximum.accumulate(times)
+        newest = list(self.newest().values())
+        if live and len(newest) > 1:
+            abreast = [each for each in newest if each > max(newest) - LAG_MICROSECONDS]
+            passed = np.minimum(passed, min(abreast))
+        passed = np.where(passed == NO_TIME, NO_TIME, passed // beat * beat)
+        marks = np.maximum(passed, before)
+        earlier = np.concatenate([[before], marks[:-1]]).astype(np.int64)
+        late = np.flatnonzero((times < earlier) & (times != NO_TIME))
+        _, first = np.unique(earlier[late], return_index=True)
+        return marks, late[first]
+
+    def _begin(self, buffer: Buffer, buffers: Iterable[Buffer]) -> _Stream:
+        """Detect the format from all that is there of the stream's beginning."""
+        sample = b"".join(each.data for each in buffers if each.stream == buffer.stream)[:SAMPLE_BYTES]
+        layout = detect(sample, buffer.stream, self._overrides, datetime.now(UTC))
+        self._on_layout(buffer.stream, layout)
+        stream = _Stream(layout, Recorder(layout, self._telemetry), buffer.cursor)
+        self._streams[buffer.stream] = stream
+        return stream
+
+
+def empty_records() -> pl.DataFrame:
+    """Mined records, none."""
+    return pl.DataFrame(schema={**RECORD_SCHEMA, "template": pl.Int32()})
+
+
+def _merged(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    """Streams merged by time, each in its own order; streams without times come as they are."""
+    frames = [frame for frame in frames if not frame.is_empty()]
+    if not frames:
+        return empty_records().drop("template")
+    if len(frames) == 1:
+        return frames[0]
+    records = pl.concat(frames)
+    order = pl.col("time").cum_max().forward_fill().backward_fill().over("stream")
+    return records.with_columns(order.alias("_order")).sort("_order", maintain_order=True).drop("_order")

@@ -1,0 +1,281 @@
+"""One view of a live run: cuts its windows, teaches its judge from those that closed, judges the next."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from logad.durations import format_duration
+from logad.keys import session_keys
+from logad.ledger import Ledger
+from logad.packing import unpacked
+from logad.steps import Fit, Stretch, ViewState
+from logad.telemetry import Telemetry
+from logad.types import Template, Verdict, WindowKind
+from logad.windowing import Windower
+from logad.windows import Windowing, Windows, joined
+
+KEPT_WINDOWS: Final = 20_000
+"""A judge learns from at most so many of the last windows."""
+FIRST_WINDOWS: Final = 100
+"""Without a `--warmup` a view's judge is first learned from so many windows ..."""
+FIRST_SECONDS: Final = 7_200
+"""... time windows: or from so much time, whichever comes first."""
+FEWEST_WINDOWS: Final = 10
+"""No judge is learned from fewer windows than this, however short the warm-up."""
+GROWTH: Final = 0.25
+"""A judge is learned anew when what it may learn from has grown by this share."""
+
+_SECOND: Final = 1_000_000  # microseconds
+_SHORTEST_TIMEOUT: Final = 10.0
+_LONGEST_TIMEOUT: Final = 3600.0
+
+
+class Judging(Protocol):
+    """What a view needs of a judge (`judge.Judge` is one)."""
+
+    def verdicts(
+        self, windows: Windows, *, every: bool = ..., context: str = ..., since: int = ...
+    ) -> Iterable[Verdict]:
+        """The verdicts on the windows from row `since` on; those before are only their past."""
+        ...
+
+
+class Teaching(Protocol):
+    """Learns a judge from windows (`judge.learn`, with its options filled in)."""
+
+    def __call__(self, windows: Windows) -> Judging:
+        """A judge fitted on these windows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A window that closed, told by its verdict."""
+
+    at: int  # when it closed, microseconds on the log's clock
+    view: int
+    row: int
+    verdict: Verdict
+
+
+class View:
+    """Windows of one windowing and the judge that has learned from those that closed.
+
+    What a window's verdict says depends only on the windows that closed before it, in their order: a judge is
+    learned at fixed numbers of closed windows, from templates seen in closed windows. So neither
+    the cutting of the input into batches nor a restart changes it.
+    """
+
+    def __init__(  # noqa: PLR0913  (its number, its windows, its judge, its ledger name)
+        self,
+        number: int,
+        windowing: Windowing,
+        teach: Teaching,
+        telemetry: Telemetry,
+        context: str,
+        *,
+        asked_warmup: bool,
+    ) -> None:
+        self.number = number
+        self.windowing = windowing
+        self.name = f"{number}-{windowing.kind}"
+        self.judge: Judging | None = None
+        self.closed = 0  # windows that ever closed
+        self._teach = teach
+        self._telemetry = telemetry
+        self._context = context
+        self._asked = asked_warmup
+        self._windower = Windower(windowing, telemetry)
+        self._history: Windows | None = None  # the last windows; its first is number `_first`
+        self._first = 0
+        self._codes = 0  # templates seen in closed windows
+        self._fit: Fit | None = None
+        self._began: int | None = None  # when the first window ended, microseconds
+        self._stretches: list[Stretch] = []  # to be stored
+        self._fits: list[Fit] = []
+
+    def push(self, records: pl.DataFrame) -> None:
+        """Take mined records."""
+        with self._telemetry.stage("window"):
+            self._windower.push(records)
+
+    def close(
+        self,
+        vocabulary: tuple[Template, ...],
+        watermark: int | None,
+        *,
+        final: bool = False,
+        warmup_over: bool = True,
+    ) -> list[Closed]:
+        """The verdicts on the windows that are complete at the watermark, in order of closing."""
+        with self._telemetry.stage("window"):
+            if watermark is not None or self.windowing.kind is WindowKind.RECORDS or final:
+                windows = self._windower.close(vocabulary, watermark, final=final)
+            else:
+                return []
+        if not len(windows):
+            return []
+        ends = self._close_times(windows)
+        order = np.argsort(ends, kind="stable")
+        windows, ends = windows.take(order), ends[order]
+        found: list[Verdict] = []
+        done = 0
+        while done < len(windows):
+            room = self._until_fit(ends[done:], warmup_over=warmup_over)
+            part = windows.take(np.arange(done, min(done + room, len(windows))))
+            if len(part):
+                found += self._judged(part)
+                self._remember(part)
+                done += len(part)
+            self._learn_if_due(int(ends[min(done, len(ends) - 1)]), warmup_over=warmup_over)
+        return [
+            Closed(int(at), self.number, row, verdict)
+            for row, (at, verdict) in enumerate(zip(ends, found, strict=True))
+        ]
+
+    def end_warmup(self) -> None:
+        """Learn from what closed so far, where that is enough."""
+        self._learn_if_due(0, warmup_over=True)
+
+    def progress(self) -> str:
+        """How far its judge is, in words."""
+        what = "sessions" if self.windowing.kind is WindowKind.SESSION else "windows"
+        if self._fit is not None:
+            return f"{self.windowing.kind}: learned from {min(self._fit.at, KEPT_WINDOWS):,} {what}"
+        if self._asked:
+            return f"{self.windowing.kind}: learning until the warm-up is over"
+        until = f"{FIRST_WINDOWS} {what}"
+        if self.windowing.kind is WindowKind.TIME:
+            until += f" or {format_duration(FIRST_SECONDS)}, whichever comes first"
+        return f"{self.windowing.kind}: learning until it has seen {until}"
+
+    def taken_state(self) -> ViewState:
+        """What changed since the last call, for the ledger."""
+        state = ViewState(self._windower.state(), self.closed, tuple(self._stretches), tuple(self._fits))
+        self._stretches, self._fits = [], []
+        return state
+
+    def restored(self, ledger: Ledger, vocabulary: tuple[Template, ...]) -> Self:
+        """Take up where the ledger's last step left the view; its judge is learned again, to the same."""
+        state = ledger.view(self.name)
+        if state is None:
+            return self
+        self._windower = Windower.restored(self.windowing, self._telemetry, state.state)
+        kept = ledger.history(self.name)
+        fits = ledger.fits(self.name)
+        self.closed = state.closed
+        if kept:
+            self._first = kept[0][0]
+            parts = [replace(unpacked(arrays), vocabulary=vocabulary) for _, arrays in kept]
+            self._history = joined(parts)
+            self._codes = _codes(self._history)
+            self._began = _began(self._history)
+        if fits:
+            self._codes = max(self._codes, fits[-1].vocabulary)
+            self._learn(fits[-1])
+        return self
+
+    def _judged(self, windows: Windows) -> list[Verdict]:
+        if self.judge is None:
+            return self._learning(windows)
+        assert self._history is not None
+        assert self._fit is not None
+        past = np.arange(self._fit.at - self._first, len(self._history))
+        with self._telemetry.stage("detect"):
+            both = joined([self._history.take(past), windows]) if len(past) else windows
+            return list(self.judge.verdicts(both, every=True, context=self._context, since=len(past)))
+
+    def _learning(self, windows: Windows) -> list[Verdict]:
+        """Windows that only teach are told too, by a judge that has learned nothing."""
+        taught = replace(windows, table=windows.table.with_columns(pl.lit(value=True).alias("learning")))
+        blank = self._teach(windows.take([]))
+        return list(blank.verdicts(taught, every=True, context=self._context, since=0))
+
+    def _remember(self, windows: Windows) -> None:
+        windows = windows.without_records()
+        self._stretches.append(Stretch(self.closed, windows))
+        self.closed += len(windows)
+        self._codes = max(self._codes, _codes(windows))
+        if self._began is None:
+            self._began = _began(windows)
+        self._history = windows if self._history is None else joined([self._history, windows])
+
+    def _until_fit(self, ends: NDArray[np.int64], *, warmup_over: bool) -> int:
+        """How many windows come before the next fit."""
+        if self._fit is not None:
+            learned = min(self._fit.at, KEPT_WINDOWS)
+            return max(1, self._fit.at + max(1, round(learned * GROWTH)) - self.closed)
+        if self._asked:
+            return max(FEWEST_WINDOWS - self.closed, 1) if warmup_over else len(ends)
+        room = max(FIRST_WINDOWS - self.closed, 1)
+        if self.windowing.kind is WindowKind.TIME:
+            began = self._began if self._began is not None else int(ends[0])
+            late = int(np.searchsorted(ends, began + FIRST_SECONDS * _SECOND))
+            room = min(room, max(late, FEWEST_WINDOWS - self.closed, 1))
+        return room
+
+    def _learn_if_due(self, now: int, *, warmup_over: bool) -> None:
+        if self._fit is not None:
+            due = self.closed >= self._fit.at + max(1, round(min(self._fit.at, KEPT_WINDOWS) * GROWTH))
+        elif self._asked:
+            due = warmup_over and self.closed >= FEWEST_WINDOWS
+        else:
+            lasted = (
+                self.windowing.kind is WindowKind.TIME
+                and self._began is not None
+                and now >= self._began + FIRST_SECONDS * _SECOND
+            )
+            due = self.closed >= FIRST_WINDOWS or (lasted and self.closed >= FEWEST_WINDOWS)
+        if due:
+            fit = Fit(self.closed, self._codes)
+            self._fits.append(fit)
+            self._learn(fit)
+            assert self._history is not None
+            self._stretches = [Stretch(self._first, self._history, anew=True)]
+
+    def _learn(self, fit: Fit) -> None:
+        """Learn from the last windows before `fit.at`; what is older is forgotten."""
+        assert self._history is not None
+        oldest = max(fit.at - KEPT_WINDOWS, self._first)
+        self._history = self._history.take(np.arange(oldest - self._first, len(self._history)))
+        self._first = oldest
+        taught = self._history.take(np.arange(fit.at - oldest))
+        with self._telemetry.stage("detect"):
+            self.judge = self._teach(replace(taught, vocabulary=taught.vocabulary[: fit.vocabulary]))
+        self._fit = fit
+
+    def _close_times(self, windows: Windows) -> NDArray[np.int64]:
+        """When each window closed, microseconds on the log's clock; 0 where it has no time."""
+        ends = windows.table["end"].dt.epoch("us").fill_null(0).to_numpy().astype(np.int64)
+        if self.windowing.kind is WindowKind.RECORDS:
+            return np.maximum.accumulate(ends)
+        if self.windowing.kind is WindowKind.SESSION:
+            return ends + round((self.windowing.timeout_seconds or 0) * _SECOND)
+        return ends
+
+
+def session_timeout(records: pl.DataFrame, windowing: Windowing) -> float:
+    """Seconds of silence that end a session: twice the 99th percentile of the gaps inside sessions.
+
+    Between 10 seconds and an hour; an hour where the records show no gap.
+    """
+    keyed = records.select("time").with_columns(session_keys(records["raw"], windowing).alias("key"))
+    keyed = keyed.explode("key").drop_nulls().sort("time", maintain_order=True)
+    gaps = keyed.select(pl.col("time").diff().over("key").dt.total_microseconds()).to_series().drop_nulls()
+    usual = gaps.quantile(0.99)
+    if usual is None:
+        return _LONGEST_TIMEOUT
+    return min(max(2 * usual / _SECOND, _SHORTEST_TIMEOUT), _LONGEST_TIMEOUT)
+
+
+def _codes(windows: Windows) -> int:
+    return int(windows.events.max()) + 1 if len(windows.events) else 0
+
+
+def _began(windows: Windows) -> int | None:
+    ends = windows.table["end"].drop_nulls()
+    return int(ends.dt.epoch("us")[0]) if len(ends) else None
