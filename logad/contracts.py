@@ -1,6 +1,7 @@
 """What each kind of part promises; `logad.testing` holds every registered part to it."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,11 +62,27 @@ class Detector(ABC):
         """Take back what `state` gave, in place of `fit`."""
 
 
+class Counters(Protocol):
+    """What sources and sinks count (`telemetry.Telemetry` has it)."""
+
+    bytes: int
+    notes: Counter[str]
+
+
 class Source(ABC):
-    """Yields buffers of whole lines with cursors; resumed at a cursor, it loses and repeats nothing."""
+    """Yields buffers of whole lines with cursors; resumed at a cursor, it loses and repeats nothing.
+
+    It is made without touching what `spec` names: that it is missing or unreadable is an InputError of the
+    first `read` or `follow`.
+    """
 
     name: ClassVar[str]
     Config: ClassVar[type[PartConfig]] = PartConfig
+
+    def __init__(self, spec: str, config: PartConfig, telemetry: Counters) -> None:
+        self.spec = spec
+        self.config = config
+        self.telemetry = telemetry
 
     @abstractmethod
     def read(self, cursors: Mapping[str, str]) -> Iterator[Buffer]:
@@ -154,6 +171,10 @@ class Sink(ABC):
 
     name: ClassVar[str]
     Config: ClassVar[type[PartConfig]] = PartConfig
+
+    def __init__(self, config: PartConfig, telemetry: Counters) -> None:
+        self.config = config
+        self.telemetry = telemetry
 
     @abstractmethod
     def write(self, verdicts: Sequence[Verdict]) -> Written:
