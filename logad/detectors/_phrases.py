@@ -26,6 +26,15 @@ def number(value: float) -> str:
     return f"{value:.2g}"
 
 
+def times(count: int) -> str:
+    """How often something came.
+
+    >>> [times(count) for count in (0, 1, 1200)]
+    ['0 times', 'once', '1,200 times']
+    """
+    return "once" if count == 1 else f"{count:,} times"
+
+
 def share(part: float, whole: float) -> str:
     """A share in percent that says 100 only where nothing is missing.
 
