@@ -185,7 +185,7 @@ class Miner:
         return code
 
     def _loosened(self, shape: str) -> str:
-        """The shape with `<*>` where others of its length, or of its length and first word, hold many words.
+        """The shape with `<*>` where others of its length, or of its length and start, hold many words.
 
         Keeps free text from becoming a template each, and Drain's comparisons few.
         """
@@ -193,7 +193,8 @@ class Miner:
         if tokens:
             alike = self._by_length.setdefault(len(tokens), [set() for _ in tokens])
             tokens = _narrowed(tokens, alike, _CROWD_OF_LENGTH)
-            alike = self._by_start.setdefault((len(tokens), tokens[0]), [set() for _ in tokens])
+            start = next((token for token in tokens if not _PLACEHOLDER.fullmatch(token)), "")
+            alike = self._by_start.setdefault((len(tokens), start), [set() for _ in tokens])
             tokens = _narrowed(tokens, alike, _CROWD_OF_START)
         return " ".join(tokens)
 
