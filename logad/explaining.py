@@ -57,10 +57,9 @@ def _evidence(windows: Windows, row: int, events: tuple[int, ...]) -> tuple[Evid
     proving = list(wanted)[:MOST_LINES]
     if not proving or not len(windows.records):
         return ()
-    records = windows.records[proving].select(
-        "source", "line", pl.col("raw").str.slice(0, LONGEST_LINE), "document"
-    )
-    return tuple(
-        Evidence(source, line if document is None and line > 0 else None, text, document)
-        for source, line, text, document in records.iter_rows()
-    )
+    return tuple(_proof(windows.records, place) for place in proving)
+
+
+def _proof(records: pl.DataFrame, place: int) -> Evidence:
+    source, line, raw, document = (records[name][place] for name in ("source", "line", "raw", "document"))
+    return Evidence(source, line if document is None and line > 0 else None, raw[:LONGEST_LINE], document)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from pydantic import field_validator
 
@@ -27,7 +28,7 @@ DETECTORS: Final[Mapping[WindowKind, tuple[str, ...]]] = {
 """The detectors that judge each kind of window unless the configuration names others."""
 
 TRUSTED: Final[Mapping[str, str]] = {"normal_core": "clean_baseline"}
-"""What takes the place of a detector by default when a person vouches for what is learned from."""
+"""What takes the place of a detector when a person vouches for what is learned from."""
 
 DECIDING: Final[Mapping[WindowKind, tuple[str, ...]]] = {
     WindowKind.SESSION: ("normal_core", "clean_baseline"),
@@ -41,6 +42,7 @@ NEED: Final = 0.01
 
 _TOO_FEW: Final = 20  # windows below which nothing can be said of what is usual
 _NOISY: Final = 200  # sessions below which shares are noisy
+_AT_ONCE: Final = 1000  # windows whose records are hashed at a time
 _MANY: Final = 0.2  # share of odd sessions that makes the reference itself doubtful
 
 
@@ -133,22 +135,31 @@ class Judge:
         the ids. Windows that only teach have neither index nor reasons.
         """
         judged = self.judge(windows)
-        identity = _Identity(self, windows, context)
         learning = windows.table["learning"].to_numpy()
-        index = first_index
-        for row in range(since, len(windows)):
-            anomalous = bool(judged.score[row] > CUT) and not learning[row]
-            if anomalous or every:
-                yield self._verdict(windows, row, judged, identity, None if learning[row] else index)
-            index += not learning[row]
+        index = first_index - 1 + np.cumsum(~learning[since:])
+        shown = (judged.score[since:] > CUT) & ~learning[since:] | every
+        identity = _Identity(self, windows, context)
+        rows = since + np.flatnonzero(shown)
+        for begin in range(0, len(rows), _AT_ONCE):
+            block = rows[begin : begin + _AT_ONCE]
+            for row, table, id_ in zip(
+                block.tolist(), windows.table[block].rows(named=True), identity.of(block), strict=True
+            ):
+                place = None if table["learning"] else int(index[row - since])
+                yield self._verdict(windows, row, judged, (table, id_), place)
 
     def _verdict(
-        self, windows: Windows, row: int, judged: Judged, identity: "_Identity", index: int | None
+        self,
+        windows: Windows,
+        row: int,
+        judged: Judged,
+        about: tuple[Mapping[str, Any], str],
+        index: int | None,
     ) -> Verdict:
-        table = windows.table.row(row, named=True)
+        table, verdict_id = about
         anomalous = index is not None and bool(judged.score[row] > CUT)
         return Verdict(
-            identity.of(row, table),
+            verdict_id,
             table["service"],
             WindowRef(
                 windows.kind,
@@ -253,26 +264,29 @@ class _Identity:
         self._windows = windows
         self._raw = windows.records["raw"]
 
-    def of(self, row: int, table: Mapping[str, Any]) -> str:
-        """The id of the verdict on window `row`."""
-        windows, span = self._windows, self._windows.span(row)
-        about = [table["service"], table["key"], str(table["start"]), table["revision"]]
-        digest = hashlib.blake2b(self._prefix, digest_size=16)
-        digest.update(json.dumps(about).encode())
-        rows = windows.rows[span]
-        if len(rows) and len(self._raw) and rows.min() >= 0:
-            digest.update("\n".join(self._raw.gather(rows).to_list()).encode("utf-8", "surrogatepass"))
-        else:
-            digest.update(windows.events[span].tobytes() + windows.times[span].tobytes())
-        return digest.hexdigest()
+    def of(self, rows: NDArray[np.int64]) -> list[str]:
+        """The ids of the verdicts on these windows."""
+        chosen = self._windows.take(rows)
+        kept = bool(len(chosen.rows)) and chosen.rows.min() >= 0 and chosen.rows.max() < len(self._raw)
+        raw = self._raw.gather(chosen.rows).to_list() if kept else []
+        about = chosen.table.select("service", "key", pl.col("start").cast(pl.Int64), "revision").rows()
+        ids = []
+        for row, told in enumerate(about):
+            span = chosen.span(row)
+            digest = hashlib.blake2b(self._prefix, digest_size=16)
+            digest.update(json.dumps(told).encode())
+            if kept:
+                digest.update("\n".join(raw[span]).encode("utf-8", "surrogatepass"))
+            else:
+                digest.update(chosen.events[span].tobytes() + chosen.times[span].tobytes())
+            ids.append(digest.hexdigest())
+        return ids
 
 
 def _detectors(kind: WindowKind, config: JudgeConfig, seed: int) -> dict[str, Detector]:
     """The configured detectors that can judge this kind of window, in order."""
-    names = tuple(
-        config.detectors or (name for name in DETECTORS[kind] if name in registry.names("detectors"))
-    )
-    if config.detectors is None and config.trusted:
+    names = tuple(DETECTORS[kind] if config.detectors is None else config.detectors)
+    if config.trusted:
         names = tuple(TRUSTED.get(name, name) for name in names)
     built = {name: _detector(name, config, seed) for name in names}
     return {name: detector for name, detector in built.items() if kind in detector.kinds}
