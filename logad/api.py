@@ -14,6 +14,7 @@ from logad.batch import Observer
 from logad.checkup import doctor
 from logad.errors import InputError
 from logad.judge import Judge
+from logad.live import BacktestResult, WatchResult, backtest, watch
 from logad.mining import Miner, parameters
 from logad.options import ReadOptions
 from logad.preparation import Setup
@@ -24,15 +25,19 @@ from logad.types import Template, Verdict
 from logad.windows import Windowing
 
 __all__ = [
+    "BacktestResult",
     "Observer",
     "ScanResult",
     "TemplatesResult",
     "TrainResult",
+    "WatchResult",
+    "backtest",
     "doctor",
     "explain",
     "scan",
     "templates",
     "train",
+    "watch",
 ]
 
 QUIET: Final = Observer()
@@ -158,7 +163,7 @@ def scan(
             learned_from = batch.windows_of(reference, windowing, miner, Telemetry())
         judge = batch.learned(
             learned_from,
-            setup.judging(windowing.kind, trusted=baseline_clean),
+            setup.judging(trusted=baseline_clean),
             setup.reading.seed,
             setup.telemetry,
         )
@@ -199,8 +204,7 @@ def train(
     windowing = batch.chosen_windowing(corpus, setup.reading)
     observer.note("windows", windowing.describe())
     windows = batch.windows_of(corpus, windowing, miner, setup.telemetry)
-    config_ = setup.judging(windowing.kind, trusted=clean)
-    judge = batch.learned(windows, config_, setup.reading.seed, setup.telemetry)
+    judge = batch.learned(windows, setup.judging(trusted=clean), setup.reading.seed, setup.telemetry)
     odd = len(batch.judged(windows, judge, setup.telemetry, every=False, context=setup.context))
     stats = setup.telemetry
     learned = models.Model(

@@ -64,6 +64,7 @@ def read(
                         )
                         recorder = recorders[buffer.stream] = Recorder(layout, telemetry)
                         corpus.layouts[buffer.stream] = layout
+                        _tell(layout, buffer.stream, corpus, observer)
                     records = recorder.push(buffer)
                 frames.append(_mined(records, miner, telemetry))
                 observer.progress(telemetry.bytes)
@@ -117,6 +118,17 @@ def learned(windows: Windows, config: JudgeConfig, seed: int, telemetry: Telemet
 def new_miner(rules: Rules, telemetry: Telemetry) -> Miner:
     """A miner without templates."""
     return Miner(rules=rules, telemetry=telemetry)
+
+
+def _tell(layout: Layout, stream: str, corpus: Corpus, observer: Observer) -> None:
+    """What was detected, once for streams that are alike."""
+    told = layout.describe()
+    if any(other.describe() == told for name, other in corpus.layouts.items() if name != stream):
+        return
+    observer.note("stream", stream)
+    for line in told:
+        name, _, text = line.partition(" ")
+        observer.note(name, text.strip())
 
 
 def _mined(records: pl.DataFrame, miner: Miner, telemetry: Telemetry) -> pl.DataFrame:

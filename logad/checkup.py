@@ -42,10 +42,7 @@ def doctor(*, config: str | Path | None = None, state_dir: str | Path | None = N
         _checked("rules", lambda: _rules_told(setup.rules)),
         _checked("templates", lambda: _templates_told(settings)),
         _checked("state folder", lambda: _folder_told(settings.state_dir)),
-        *(
-            _checked(f"source {each.source}", partial(_source_told, each.source))
-            for each in settings.sources
-        ),
+        *(_checked(f"source {each}", partial(_source_told, each)) for each in settings.sources),
         *(Check(f"notifier {choice.type}", ok=True, text="configured") for choice in settings.notifiers),
         *(Check(f"sink {choice.type}", ok=True, text="configured") for choice in settings.sinks),
     )

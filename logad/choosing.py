@@ -27,7 +27,7 @@ FEWEST_KEYS: Final = 30
 IN_SESSIONS: Final = 0.4
 """Share of all records that must lie in real sessions for a key to be chosen."""
 
-_IDENTIFIER: Final = r"[A-Za-z][A-Za-z]{1,15}[_-]-?[0-9][0-9A-Za-z_-]{3,}"
+_IDENTIFIER: Final = r"[A-Za-z]{2,16}[_-]-?[A-Za-z]{0,3}[0-9][0-9A-Za-z_-]{3,}"
 _NAMED: Final = (
     r"""(?i)[a-z_.-]*(?:id|key|session|request|req|trace|instance|job|order|txn)"""
     r"""["']?\s?[=:]\s?["']?[0-9a-z_-]{4,}"""
@@ -133,7 +133,7 @@ def _candidates(raw: pl.Series) -> Iterator[Windowing]:
         *((prefix, f"({_UUID})") for prefix in _prefixes(plain, _BEFORE_UUID, r"^[A-Za-z]+[-:=_ ]+")),
     ]
     for prefix, rest in found:
-        sign = "-?" if rest.startswith("[") else ""
+        sign = "-?" if rest.startswith("[") and prefix.endswith("_") else ""
         pattern = re.escape(prefix).replace(r"\_", "_").replace(r"\-", "-").replace(r"\ ", " ") + sign + rest
         if pattern not in seen:
             seen.add(pattern)

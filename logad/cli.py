@@ -16,6 +16,8 @@ from logad.errors import ConfigError, ExitCode, InputError, LogadError
 
 if TYPE_CHECKING:  # heavy: imported only by the commands that read logs
     from logad.batch import Observer
+    from logad.live import BacktestResult
+    from logad.stream import Event
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -177,6 +179,81 @@ def train(
     click.echo(f"  judge by it: logad scan SOURCE --model {result.model.name}")
     _tell_faults(result.faults, result.stats)
     return ExitCode.INPUT if result.faults else ExitCode.DONE
+
+
+@cli.command()
+@click.argument("sources", nargs=-1, metavar="[SOURCE...]")
+@click.option(
+    "--from",
+    "from_",
+    type=click.Choice(["start", "end"]),
+    default="start",
+    help="Where a first start begins.",
+)
+@click.option("--until-idle", metavar="SPAN", help="End after so much silence, judging what is open.")
+@click.option("--dry-run", is_flag=True, help="Alert nobody.")
+@_live
+@_windowing
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Verdicts as JSON lines.")
+@_findings
+@_format
+def watch(
+    sources: tuple[str, ...],
+    fail_on_anomaly: bool,
+    stats_file: Path | None,
+    **options: Any,  # noqa: ANN401
+) -> int:
+    """The same judgement, live and for ever: tails, alerts, indexes; survives any crash."""
+    from logad import live
+
+    result = live.watch(*sources, on_event=_told_event, write=sys.stdout.write, **options)
+    _write_stats(stats_file, result.stats)
+    summary = result.summary
+    click.echo(
+        f"ended      {summary.windows:,} windows judged, {summary.anomalous:,} anomalous, "
+        f"{summary.incidents:,} incidents",
+        err=True,
+    )
+    _tell_faults(summary.unread, result.stats)
+    if summary.unread:
+        return ExitCode.INPUT
+    if summary.faults:
+        return ExitCode.DELIVERY
+    return ExitCode.ANOMALIES if fail_on_anomaly and summary.anomalous else ExitCode.DONE
+
+
+@cli.command()
+@_sources
+@_live
+@_windowing
+@_output
+@_findings
+@_format
+def backtest(  # noqa: PLR0913, PLR0917  (one parameter an option)
+    sources: tuple[str, ...],
+    form: str,
+    output: Path | None,
+    every: bool,
+    fail_on_anomaly: bool,
+    stats_file: Path | None,
+    **options: Any,  # noqa: ANN401
+) -> int:
+    """History replayed through the path that `watch` uses: the alerts you would have got."""
+    from logad import live, writing
+
+    result = live.backtest(*sources, every=every, on_event=_told_event, **options)
+    _write_stats(stats_file, result.stats)
+    with _written_to(output) as out:
+        if form == "text":
+            out.write(_alerts_told(result))
+        else:
+            _write(out, writing.verdict_rows(result.verdicts, form))  # type: ignore[arg-type]
+    if form != "text":
+        click.echo(_alerts_told(result), err=True, nl=False)
+    _tell_faults(result.summary.unread, result.stats)
+    if result.summary.unread:
+        return ExitCode.INPUT
+    return ExitCode.ANOMALIES if fail_on_anomaly and result.summary.anomalous else ExitCode.DONE
 
 
 @cli.command()
@@ -352,6 +429,33 @@ def _run() -> int:  # noqa: PLR0911  (one return an outcome)
         click.echo("logad: please report it; LOGAD_DEBUG=1 shows where it happened", err=True)
         return ExitCode.INTERNAL
     return int(code or ExitCode.DONE)
+
+
+def _told_event(event: "Event") -> None:
+    """What happens in a live run, on standard error; incidents are the notifiers' to tell."""
+    if event.kind not in ("verdict", "incident"):
+        click.echo(f"{event.kind:<11}{_visible(event.text)}", err=True)
+
+
+def _alerts_told(result: "BacktestResult") -> str:
+    """The verdicts in a line each, then the alerts per day and tier."""
+    rows = [
+        f"{verdict.score:.2f}  {verdict.severity:<7} {verdict.service:<16} {verdict.window.key or ''} "
+        f"{verdict.reasons[0].text if verdict.reasons else ''}"
+        for verdict in result.verdicts
+        if verdict.anomalous
+    ]
+    rows = [_visible(row) for row in rows]
+    rows.append("")
+    rows.append("the alerts you would have got")
+    tiers = ("page", "digest", "index", "muted")
+    rows.append("day         " + "".join(f"{tier:>8}" for tier in tiers))
+    for day, told in sorted(result.summary.per_day.items()):
+        rows.append(f"{day:<12}" + "".join(f"{told.get(tier, 0):>8,}" for tier in tiers))
+    if not result.summary.per_day:
+        rows.append("none")
+    rows.append(f"{result.summary.windows:,} windows judged, {result.summary.anomalous:,} anomalous")
+    return "\n".join(rows) + "\n"
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from logad.redaction import Redactor
 from logad.rendering import ScanSummary
 from logad.settings import Settings, digest
 from logad.telemetry import Telemetry
-from logad.types import Verdict, WindowKind
+from logad.types import Verdict
 from logad.windows import Windowing
 
 LEDGER: Final = "ledger.sqlite"
@@ -59,7 +59,7 @@ class Setup:
     @property
     def context(self) -> str:
         """What else than windows and detectors decides a verdict, for its id."""
-        return digest(self.settings)
+        return f"{digest(self.settings)} {self.reading.overrides}"
 
     def with_windowing(self, windowing: Windowing) -> "Setup":
         """The same, but windows are as a model was trained on."""
@@ -70,9 +70,11 @@ class Setup:
         specs = [str(source) for source in sources]
         return batch.read(specs, self.reading, miner, self.telemetry, observer)
 
-    def judging(self, kind: WindowKind, *, trusted: bool) -> JudgeConfig:
+    def judging(self, *, trusted: bool) -> JudgeConfig:
         """The detectors to judge by: the usual ones, less those switched off, plus those named."""
-        chosen: dict[str, Mapping[str, Any]] = {name: {} for name in DETECTORS[kind]}
+        if not self.settings.detectors:
+            return JudgeConfig(trusted=trusted)
+        chosen: dict[str, Mapping[str, Any]] = {name: {} for usual in DETECTORS.values() for name in usual}
         for name, options in self.settings.detectors.items():
             if options is None:
                 chosen.pop(name, None)

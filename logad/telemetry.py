@@ -73,7 +73,7 @@ class Telemetry:
             "records": self.records,
             "unkeyed": self.unkeyed,
             "dropped": dict(sorted(self.dropped.items())),
-            "notes": dict(sorted(self.notes.items())),
+            "notes": {name: count for name, count in sorted(self.notes.items()) if count},
             "templates": self.templates,
             "windows": self.windows,
             "anomalous": self.anomalous,

@@ -1,0 +1,244 @@
+"""Watches live logs, and replays history through the very same path."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Unpack
+
+from logad import registry, stream
+from logad.contracts import Clock, Notifier, Sink
+from logad.durations import parse_duration
+from logad.errors import UsageError
+from logad.ledger import Ledger
+from logad.options import ReadOptions
+from logad.preparation import LEDGER, Setup
+from logad.rendering import Renderer
+from logad.sources import open_sources
+from logad.steps import Step
+from logad.stream import Event, StreamOptions, StreamSummary, Warmup
+from logad.types import Verdict
+
+
+class WallClock:
+    """The clock on the wall."""
+
+    def now(self) -> datetime:
+        """The present moment, in UTC."""
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+WALL: Final = WallClock()
+
+
+@dataclass(frozen=True, slots=True)
+class WatchResult:
+    """What a watch came to when it ended."""
+
+    summary: StreamSummary
+    stats: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestResult:
+    """The verdicts of a replay, in order of closing, and the alerts it would have sent."""
+
+    verdicts: tuple[Verdict, ...]
+    summary: StreamSummary
+    stats: Mapping[str, Any]
+
+
+def watch(  # noqa: PLR0913  (one parameter an option)
+    *sources: str | Path,
+    from_: str = "start",
+    until_idle: str | None = None,
+    dry_run: bool = False,
+    every: bool = False,
+    output: str | Path | None = None,
+    warmup: str | None = None,
+    alert_budget: str | None = None,
+    on_event: Callable[[Event], None] = lambda _event: None,
+    write: Callable[[str], object] | None = None,
+    clock: Clock = WALL,
+    **options: Unpack[ReadOptions],
+) -> WatchResult:
+    """Judge these logs live, until they end or are idle; survives any crash.
+
+    Sources, notifiers and sinks come from the configuration where none are named. Everything it knows is in
+    the ledger of the state folder: started again, it goes on where it was.
+
+    Raises:
+        UsageError, ConfigError, InputError: as for `scan`.
+        StateError: the ledger is damaged, or another process uses it.
+    """
+    setup = Setup.of(options)
+    specs = [str(source) for source in sources] or list(setup.settings.sources)
+    if not specs:
+        raise UsageError("watch", "no source", "a SOURCE, or `sources:` in the configuration")
+    if from_ not in ("start", "end"):
+        raise UsageError("--from", from_, "start or end")
+    arranged = _arranged(setup, warmup, alert_budget, datetime.now(UTC))
+    arranged = replace(
+        arranged,
+        follow=True,
+        from_end=from_ == "end",
+        until_idle_seconds=None if until_idle is None else _seconds("--until-idle", until_idle),
+        dry_run=dry_run,
+        every=every,
+        output=Path(output) if output is not None else None,
+    )
+    opened, faults = open_sources(specs, setup.telemetry, setup.settings.source_options)
+    if not opened:
+        raise faults[0]
+    setup.settings.state_dir.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        ledger = held.enter_context(Ledger(setup.settings.state_dir / LEDGER))
+        ledger.commit(Step(meta={"sources": json.dumps([_absolute(spec) for spec in specs])}))
+        sinks = _sinks(setup)
+        for sink in sinks.values():
+            held.callback(sink.close)
+        summary = stream.run(
+            arranged,
+            opened,
+            clock,
+            ledger,
+            rules=setup.rules,
+            notifiers=_notifiers(setup, write),
+            sinks=sinks,
+            telemetry=setup.telemetry,
+            on_event=on_event,
+        )
+    unread = (*faults, *summary.unread)
+    return WatchResult(replace(summary, unread=unread), setup.telemetry.as_dict())
+
+
+def backtest(
+    *sources: str | Path,
+    every: bool = False,
+    warmup: str | None = None,
+    alert_budget: str | None = None,
+    on_event: Callable[[Event], None] = lambda _event: None,
+    **options: Unpack[ReadOptions],
+) -> BacktestResult:
+    r"""History replayed on its own clock, each window judged only by what came before it.
+
+    It takes the path that `watch` takes, alerts nobody and leaves nothing behind.
+
+    Raises:
+        UsageError, ConfigError, InputError: as for `scan`.
+
+    >>> import pathlib, tempfile
+    >>> log = pathlib.Path(tempfile.mkdtemp()) / "app.log"
+    >>> lines = (f"2024-01-01 {n // 3600:02}:{n // 60 % 60:02}:{n % 60:02} INFO beat\n" for n in range(9000))
+    >>> _ = log.write_text("".join(lines))
+    >>> backtest(log, window="1m").summary.anomalous
+    0
+    """
+    setup = Setup.of(options)
+    specs = [str(source) for source in sources]
+    opened, faults = open_sources(specs, setup.telemetry, setup.settings.source_options)
+    if not opened:
+        raise faults[0]
+    arranged = replace(_arranged(setup, warmup, alert_budget, None), dry_run=True, every=every)
+    with Ledger(None) as ledger:
+        summary = stream.run(
+            arranged,
+            opened,
+            WALL,
+            ledger,
+            rules=setup.rules,
+            notifiers={},
+            sinks={},
+            telemetry=setup.telemetry,
+            on_event=on_event,
+        )
+        found = ledger.verdicts(anomalous=None if every else True)
+    unread = (*faults, *summary.unread)
+    verdicts = tuple(verdict for _, verdict in found)
+    return BacktestResult(verdicts, replace(summary, unread=unread), setup.telemetry.as_dict())
+
+
+def _arranged(
+    setup: Setup, warmup: str | None, alert_budget: str | None, now: datetime | None
+) -> StreamOptions:
+    reading, settings = setup.reading, setup.settings
+    alerting = settings.alerting
+    if alert_budget is not None:
+        alerting = alerting.model_copy(update={"budget_per_day": _budget(alert_budget)})
+    newest = now or datetime.now(UTC)
+    return StreamOptions(
+        follow=False,
+        overrides=reading.overrides,
+        windowing=reading.windowing,
+        session_timeout_seconds=reading.session_timeout_seconds,
+        warmup=_warmup(warmup),
+        since=reading.since.resolve(newest) if reading.since else None,
+        until=reading.until.resolve(newest) if reading.until else None,
+        seed=reading.seed,
+        judge=setup.judging(trusted=False),
+        alerting=alerting,
+        incidents=settings.incidents,
+        redaction=settings.redaction,
+        context=setup.context,
+    )
+
+
+def _warmup(text: str | None) -> Warmup:
+    if text is None:
+        return Warmup()
+    number = text[:-1]
+    if text.endswith("r") and number.isdecimal():
+        return Warmup(records=int(number))
+    if text.endswith("%") and number.replace(".", "", 1).isdecimal() and float(number) <= 100:  # noqa: PLR2004
+        return Warmup(share=float(number) / 100)
+    try:
+        return Warmup(seconds=parse_duration(text))
+    except ValueError:
+        raise UsageError("--warmup", repr(text), "records (10000r), time (2h) or a share (50%)") from None
+
+
+def _budget(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)/day", text.strip())
+    if match is None:
+        raise UsageError("--alert-budget", repr(text), "incidents a day, such as 5/day")
+    return float(match[1])
+
+
+def _seconds(flag: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(flag, str(error).removeprefix("found ")) from None
+
+
+def _absolute(spec: str) -> str:
+    return str(Path(spec).absolute()) if Path(spec).exists() else spec
+
+
+def _notifiers(setup: Setup, write: Callable[[str], object] | None) -> dict[str, Notifier]:
+    """The configured notifiers; standard output where there is none and someone reads it."""
+    renderer = Renderer(setup.settings.templates)
+    chosen: dict[str, Notifier] = {}
+    for number, choice in enumerate(setup.settings.notifiers):
+        name = choice.type if choice.type not in chosen else f"{choice.type}-{number}"
+        chosen[name] = registry.part("notifiers", choice.type)(choice.config, renderer)
+    if not chosen and write is not None:
+        part = registry.part("notifiers", "stdout")
+        chosen["stdout"] = part(part.Config(), renderer, write)
+    return chosen
+
+
+def _sinks(setup: Setup) -> dict[str, Sink]:
+    chosen: dict[str, Sink] = {}
+    for number, choice in enumerate(setup.settings.sinks):
+        name = choice.type if choice.type not in chosen else f"{choice.type}-{number}"
+        chosen[name] = registry.part("sinks", choice.type)(choice.config, setup.telemetry)
+    return chosen
