@@ -1,0 +1,204 @@
+"""Lays verdicts out for a terminal: what, where, when and the proof, within its width.
+
+Colours are the reader's own: bold, dim, red and yellow of his theme, never a shade of ours, and never
+the only carrier of a meaning.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from logad.types import Evidence, Reason, Severity, Verdict
+from logad.wording import cells, counted, cut, flowed, odds, place, plain, span, versus, visible, wrapped
+
+LEAST_WIDTH: Final = 40
+REASONS: Final = 3
+LINES: Final = 2
+GUTTER: Final = 5  # the part of the width (one over it) that places take at most; longer ones stand above
+_STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
+_LOUD: Final = {
+    Severity.PAGE: ("bold", "red"),
+    Severity.DIGEST: ("bold", "yellow"),
+    Severity.INDEX: ("bold",),
+    Severity.NONE: ("dim",),
+}
+_DIGITS: Final = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """How wide the terminal is and whether it shows colour."""
+
+    width: int
+    colour: bool
+
+    def paint(self, text: str, *styles: str) -> str:
+        r"""The text in the given styles; unchanged without colour.
+
+        >>> Page(80, colour=True).paint("PAGE", "bold", "red")
+        '\x1b[1;31mPAGE\x1b[0m'
+        """
+        if not (self.colour and text and styles):
+            return text
+        return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{text}\x1b[0m"
+
+
+def ranked(verdicts: Sequence[Verdict], page: Page) -> list[str]:
+    """One block of lines for each verdict, strangest first; a window odd like an earlier one takes a line.
+
+    Ties stand in order of their windows.
+    """
+    page = Page(max(page.width, LEAST_WIDTH), page.colour)
+    order = sorted(verdicts, key=lambda verdict: (verdict.learning, -verdict.score))
+    sources = {line.source for verdict in order for reason in verdict.reasons for line in reason.evidence}
+    rank_width = max(2, len(str(len(order))))
+    first_like: dict[tuple[str, ...], int] = {}
+    blocks = []
+    brief_before = False
+    for rank, verdict in enumerate(order, start=1):
+        label = f"{rank:>{rank_width}}"
+        kind = _kind(verdict)
+        like = first_like.setdefault(kind, rank)
+        brief = like != rank or not verdict.anomalous
+        if brief:
+            lines = _brief(label, verdict, like if like != rank else None, page)
+        else:
+            lines = _full(label, verdict, page, many_sources=len(sources) > 1)
+        gap = [] if rank == 1 or (brief and brief_before) else [""]
+        blocks.append("\n".join(gap + lines))
+        brief_before = brief
+    return blocks
+
+
+def alone(verdict: Verdict, page: Page) -> list[str]:
+    """The lines of one verdict in full: every reason, every proof, nothing cut."""
+    page = Page(max(page.width, LEAST_WIDTH), page.colour)
+    lines = _headline("", verdict, page)
+    lines += flowed([*place(verdict.window), *_when(verdict)], page.width)
+    sure = ["this window only teaches" if verdict.learning else odds(verdict.tail_probability)]
+    sure += [f"{plain(name)} {score:.2f}" for name, score in verdict.detectors.items()]
+    if verdict.model_id:
+        sure.append(f"model {plain(verdict.model_id)} version {verdict.model_version}")
+    lines += [page.paint(line, "dim") for line in flowed(sure, page.width)]
+    for number, reason in enumerate(verdict.reasons, start=1):
+        lines += ["", *_told(f"{number}. ", reason, page, "")]
+        about = [f"{plain(reason.detector)}, {reason.type}"]
+        if reason.template:
+            about.append(f"template {plain(reason.template_id or '')}: {plain(reason.template)}")
+        lines += [page.paint("   " + line, "dim") for line in flowed(about, page.width - 3)]
+        lines += _proof(reason.evidence, page, "   ", many_sources=True, whole=True)
+    return lines
+
+
+def _full(label: str, verdict: Verdict, page: Page, *, many_sources: bool) -> list[str]:
+    indent = " " * (len(label) + 2)
+    room = page.width - len(indent)
+    lines = _headline(label + "  ", verdict, page)
+    lines += [
+        page.paint(indent + line, "dim") for line in flowed([*place(verdict.window), *_when(verdict)], room)
+    ]
+    for reason in verdict.reasons[:REASONS]:
+        lines += _told("- ", reason, page, indent)
+    chosen = proof(verdict.reasons[:REASONS], LINES)
+    lines += _proof(chosen, page, indent + "  ", many_sources=many_sources, whole=False)
+    return lines
+
+
+def _brief(label: str, verdict: Verdict, like: int | None, page: Page) -> list[str]:
+    note = [f"like {like}"] if like is not None else []
+    where = plain(verdict.window.key) if verdict.window.key else next(iter(_when(verdict)), "")
+    pieces = [*note, where or place(verdict.window)[-1]]
+    head = _headline(label + "  ", verdict, page, pieces)
+    if len(head) == 1:
+        return head
+    indent = " " * (len(label) + 2)
+    rest = flowed(pieces, page.width - len(indent))
+    return [*_headline(label + "  ", verdict, page), *(page.paint(indent + line, "dim") for line in rest)]
+
+
+def _headline(label: str, verdict: Verdict, page: Page, more: Sequence[str] = ()) -> list[str]:
+    """Rank, score, severity and service at the left, the id at the right, below where it does not fit."""
+    severity = str(verdict.severity).upper() if verdict.anomalous else "normal"
+    severity = "learning" if verdict.learning else severity
+    tail = "".join(f" · {piece}" for piece in more)
+    left = f"{label}{verdict.score:.2f}  {severity:<6}  "
+    service, name = plain(verdict.service) or "-", plain(verdict.id)
+    gap = page.width - cells(left) - cells(service) - cells(tail) - cells(name)
+    painted = page.paint(label, "dim") + page.paint(f"{verdict.score:.2f}  ")
+    painted += page.paint(severity, *_LOUD[verdict.severity]) + " " * (8 - len(severity))
+    if gap >= 2:  # noqa: PLR2004  (two blanks part the columns)
+        right = " " * gap + page.paint(name, "dim")
+        return [painted + page.paint(service, *(() if more else ("bold",))) + page.paint(tail, "dim") + right]
+    service = cut(service, page.width - cells(left))
+    return [painted + page.paint(service, "bold"), page.paint(" " * len(label) + name, "dim")]
+
+
+def _told(bullet: str, reason: Reason, page: Page, indent: str) -> list[str]:
+    hang = " " * len(bullet)
+    room = page.width - len(indent) - len(bullet)
+    lines = wrapped(plain(reason.text), room)
+    told = [indent + (hang if number else bullet) + line for number, line in enumerate(lines)]
+    compared = versus(reason.expected, reason.actual)
+    return told + [indent + hang + page.paint(line, "bold") for line in wrapped(compared, room) if line]
+
+
+def proof(reasons: Sequence[Reason], most: int) -> list[Evidence]:
+    """The first lines that prove the reasons, one of each in turn, none twice, in order of the log."""
+    chosen: dict[tuple[str, int | None, str | None], Evidence] = {}
+    depth = max((len(reason.evidence) for reason in reasons), default=0)
+    for turn in range(depth):
+        for reason in reasons:
+            if turn < len(reason.evidence) and len(chosen) < most:
+                line = reason.evidence[turn]
+                chosen.setdefault((line.source, line.line, line.document), line)
+    return sorted(chosen.values(), key=lambda line: (line.source, line.line or 0))
+
+
+def located(line: Evidence, *, many_sources: bool) -> str:
+    """Where a line of proof stands: its number, with its file where there are several, or its document."""
+    source = plain(line.source)
+    if line.document is not None:
+        return f"{source}/{plain(line.document)}"
+    if line.line is None:
+        return source
+    return f"{source}:{line.line}" if many_sources else str(line.line)
+
+
+def _proof(
+    lines: Sequence[Evidence], page: Page, indent: str, *, many_sources: bool, whole: bool
+) -> list[str]:
+    places = [located(line, many_sources=many_sources) for line in lines]
+    gutter = max(map(cells, places), default=0)
+    stacked = gutter > page.width // GUTTER
+    margin = indent if stacked else indent + " " * (gutter + 1)
+    room = page.width - len(margin) - 2
+    out = []
+    for where, line in zip(places, lines, strict=True):
+        first, *rest = visible(line.text.strip("\r\n")).split("\n")
+        if whole:
+            shown = [piece for part in (first, *rest) for piece in (wrapped(part, room) or [""])]
+        else:
+            more = f" (+{counted(len(rest), 'line')})" if rest else ""
+            shown = [cut(" ".join(first.split()), room - len(more)) + more]
+        told = [page.paint(f"{margin}│ ", "dim") + piece for piece in shown]
+        if stacked:
+            out += [page.paint(indent + piece, "dim") for piece in wrapped(where, page.width - len(indent))]
+        else:
+            told[0] = page.paint(f"{indent}{' ' * (gutter - cells(where))}{where} │ ", "dim") + shown[0]
+        out += told
+    return out
+
+
+def _when(verdict: Verdict) -> list[str]:
+    said = span(verdict.window.start, verdict.window.end)
+    return [said] if said else []
+
+
+def _kind(verdict: Verdict) -> tuple[str, ...]:
+    """What makes two findings alike: the service and the top reason, numbers aside."""
+    if not verdict.reasons:
+        return (verdict.service, verdict.id)
+    top = verdict.reasons[0]
+    said = top.template_id or _DIGITS.sub("0", top.text)
+    return (verdict.service, top.detector, top.type, said)
