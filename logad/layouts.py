@@ -13,9 +13,15 @@ Serves = Literal["", "program", "file", "compose"]
 
 REACH: Final = 100
 """A timestamp that begins later in a line belongs to the message."""
+CONTINUES: Final = (
+    r"^(?:\s|Caused by:|Suppressed:|Traceback \(most recent|During handling of the above"
+    r"|The above exception was|goroutine \d+ \[|\.\.\. \d+ more|[})\]]+[;,]?\s*$)"
+)
+"""How lines begin that go on with a record."""
 _SHARE: Final = 0.9
-_LEAST_TIMED: Final = 0.05
-_LEAST_TOKENS: Final = 0.2
+_LEAST_TIMED: Final = 0.2
+_LEAST_TOKENS: Final = 0.5
+_LEAST_PROGRAMS: Final = 0.3
 _MOST_LAYOUTS: Final = 3
 _MOST_FIELDS: Final = 14
 _MOST_TOKENS: Final = 6
@@ -40,8 +46,9 @@ _TIMES: Final = (*(form.pattern for form in FORMATS if form.formats and form.lac
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """How lines begin: regexes tried in this order, with the groups `header` (all of it) and, where known,
-    `time`, `level`, `service`.
+    """How lines begin: regexes tried in this order, with the group `header`, which is all of it.
+
+    Where they are known there are the groups `time`, `level` and `service` (or `spaced`).
     """
 
     patterns: tuple[str, ...] = ()
@@ -85,6 +92,8 @@ def learn(lines: list[str], form: TimeFormat | None = None, *, wrapped: bool = F
     >>> re.match(header.patterns[0], "081109 203618 7 WARN dfs.DataNode: Deleting file")["header"]
     '081109 203618 7 WARN dfs.DataNode: '
     """
+    # Indented lines go on with a record; they say nothing of how one begins.
+    lines = [line for line in lines if not re.match(CONTINUES, line)] or lines
     left, patterns, times = lines, list[str](), list[TimeFormat]()
     serves: Serves = ""
     while len(patterns) < _MOST_LAYOUTS and left:
@@ -112,13 +121,12 @@ def learn(lines: list[str], form: TimeFormat | None = None, *, wrapped: bool = F
 
 def _untimed(lines: list[str]) -> Header:
     """A header that begins with the level, for logs without times."""
-    fields = _follow(lines, timed=False, syslog=False)
-    if not any("level" in name for name, _ in fields[0]):
+    begins = re.compile(rf"(?:{_CAPITAL_LEVEL}\b|[\[(<])")
+    members = [line for line in lines if begins.match(line)]
+    fields, _ = _follow(members, timed=False, syslog=False)
+    if len(members) < _HEADER_SHARE * len(lines) or not any(name == "level" for name, _ in fields):
         return Header()
-    pattern = _compiled("", fields[0])
-    if sum(bool(re.match(pattern, line)) for line in lines) < _HEADER_SHARE * len(lines):
-        return Header()
-    return Header((pattern,))
+    return Header((_compiled("", fields),))
 
 
 def _find_time(
@@ -131,7 +139,7 @@ def _find_time(
     """
     places: Counter[tuple[int, str]] = Counter()
     forms = (given,) if given else FORMATS
-    matchers = [re.compile(rf"(?:^|(?<=[\s\[(<|\"'=,A-Z;])){form.pattern}(?![\w])") for form in forms]
+    matchers = [re.compile(rf"(?:^|(?<=[\s\[(<|\"'=,A-Z;>])){form.pattern}(?![\w])") for form in forms]
     starts: dict[tuple[int, str], list[tuple[int, int]]] = {}
     for line in lines:
         head = line[: REACH + 40]
@@ -172,7 +180,7 @@ def _grow(lines: list[str], prefix: str, form: TimeFormat) -> tuple[str, Serves]
     head = rf"{before}(?P<time>{form.pattern})"
     matcher = re.compile("^" + head)
     rests = [line[match.end() :] for line in lines for match in [matcher.match(line)] if match]
-    syslog = form.name in ("month day", "month day year") or "\\<\\d+\\>" in prefix
+    syslog = form.name in ("month day", "month day year") or lines[0].startswith("<")
     fields, program = _follow(rests, timed=True, syslog=syslog, level="(?P<level>" not in before)
     if serves:
         fields = [(name, re.sub(r"\?P<(service|spaced)>", "?:", pattern)) for name, pattern in fields]
@@ -214,6 +222,7 @@ def _follow(
     program = False
     for _ in range(_MOST_FIELDS):
         rests = [rest.lstrip() for rest in rests]
+        syslog |= timed and _named_share(rests) >= _LEAST_PROGRAMS
         step = _next_field(rests, _kinds(taken, syslog=syslog and not program, timed=timed))
         if step is None:
             break
@@ -225,6 +234,12 @@ def _follow(
         matcher = re.compile(field.pattern)
         rests = [rest[match.end() :] if (match := matcher.match(rest)) else rest for rest in rests]
     return fields, program
+
+
+def _named_share(rests: list[str]) -> float:
+    """The share that begins like syslog: a host, then a program with its process id."""
+    named = re.compile(r"[^\s\[\]:]+\s+[^\s\[\]:]+\[\d+\]:(?:\s|$)")
+    return sum(bool(named.match(rest)) for rest in rests) / max(len(rests), 1)
 
 
 def _kinds(taken: set[str], *, syslog: bool, timed: bool) -> list[_Field]:
@@ -259,11 +274,14 @@ def _kinds(taken: set[str], *, syslog: bool, timed: bool) -> list[_Field]:
             _Field("brackets", r"\[[^\[\]]*(?:\[[^\]]*\][^\[\]]*)*\]:?(?:\s|$)"),
             _Field("parentheses", r"\([^)]*\):?\s", None, "parentheses"),
             _Field("angles", r"<[^>]*>:?\s", None, "angles"),
+            _Field("place in the code", r"[\w./$-]+\.\w{1,5}:\d+[\])]?:?(?:\s|$)"),
             _Field("number", r"[*#]?\d+(?:#\d+)?(?:[:,;|\]]+|\s|$)"),
             _Field("column", r"[^|\s]+\|"),
             _Field("id", r"[\w.-]+[:=]\s*[0-9a-f]{16,}(?:\s|$)"),
             _Field("padded word", r"[A-Za-z]\S*\s{2,}", _MOST_COMPONENTS, "padded"),
         ]
+    if not timed and "level" in taken:
+        kinds.append(_Field("logger", r"[\w.]+:", _MOST_COMPONENTS, "program"))
     kinds.append(_Field("component", _COMPONENT, _MOST_COMPONENTS, "program"))
     kinds.append(
         _Field("dotted component", r"[A-Za-z_$][^\s:=\"'(]*[.][^\s:=\"'(]*:?\s", _MOST_COMPONENTS, "program")

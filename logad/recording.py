@@ -27,10 +27,6 @@ MOST_TEXT: Final = 64 * 1024
 MOST_RAW: Final = 1024 * 1024
 _SAMPLE_LINES: Final = 5_000
 _LEARNED_LINES: Final = 2_000
-_CONTINUES: Final = (
-    r"^(?:\s|Caused by:|Suppressed:|Traceback \(most recent|During handling of the above"
-    r"|The above exception was|goroutine \d+ \[|\.\.\. \d+ more|[})\]]+[;,]?\s*$)"
-)
 _RAISED: Final = r"^[A-Za-z_][\w.]*(?:Error|Exception|Warning|Exit|Interrupt)\b"
 _GROUPS: Final = {
     "time": "time_inner",
@@ -335,7 +331,7 @@ def _starts(envelope: Envelope, header: Header, overrides: Overrides) -> Starts:
         return "line"
     if overrides.multiline:
         return "given"
-    return "header" if header.patterns else "indent"
+    return "header" if header.times else "indent"
 
 
 def _format(name: str) -> TimeFormat:
@@ -372,7 +368,7 @@ def _start_rows(parts: pl.DataFrame, blank: NDArray[np.bool_], layout: Layout) -
         starts = parts["text"].is_not_null().to_numpy().copy()
     else:
         raised = inner.str.contains(_RAISED) & inner.str.contains(r"^\s").shift(1, fill_value=False)
-        starts = (~(inner.str.contains(_CONTINUES) | raised)).to_numpy().copy()
+        starts = (~(inner.str.contains(layouts.CONTINUES) | raised)).to_numpy().copy()
     if layout.envelope.kind in ("cri", "docker"):
         starts &= ~parts["partial"].shift(1, fill_value=False).to_numpy()
     starts &= ~blank
@@ -451,7 +447,7 @@ def _facts(layout: Layout, records: pl.DataFrame, *, with_mark: bool) -> tuple[s
         service = f"{layout.stem}, the name of the stream"
     starts = {
         "line": "every line",
-        "header": "start at a " + ("timestamp" if layout.header.times else "header"),
+        "header": "start at a timestamp",
         "indent": "start at a line that is not indented",
         "given": f"start at {layout.multiline}",
     }[layout.starts]

@@ -130,7 +130,7 @@ _DIRECTIVES: Final = {
     "I": r"\d{2}",
     "M": r"\d{2}",
     "S": r"\d{2}",
-    "f": r"\d{1,9}",
+    "f": r"\d{6}",
     "z": r"(?:Z|[+-]\d{2}:?\d{2})",
     "b": MONTH,
     "B": r"[A-Z][a-z]+",
@@ -168,7 +168,11 @@ def given(text: str) -> TimeFormat:
         else (_DIRECTIVES[piece[1:]] if piece[0] == "%" else re.escape(piece))
         for piece in pieces
     )
-    chrono = "".join("%.f" if piece[1:] == "%f" else piece for piece in pieces).replace("%z", "%#z")
+    chrono = "".join("%.f" if piece[1:] == "%f" else piece for piece in pieces)
+    chrono = chrono.replace("%z", "%#z").replace("%f", "%6f")
+    # As _strptime writes a text before it reads it.
+    chrono = re.sub(r"^(%Y.%m.%d|%F)T", r"\1 ", chrono.replace(",", ".", 1))
+    chrono = re.sub(r" ?(?:UTC|GMT)$", "Z", chrono)
     dated = re.search("%[YyFs]", text)
     lacks: Lacks = "" if dated else ("year" if re.search("%[mbBj]", text) else "date")
     return TimeFormat(f"{text}, as given", pattern, (chrono,), lacks)
@@ -218,6 +222,8 @@ def parse(
 def first_calendar(texts: list[str], form: TimeFormat, modified: datetime) -> Calendar:
     """The latest calendar with which the last of these texts lies at most a day after `modified`.
 
+    Where the date is missing, the last of them lies on that day.
+
     >>> syslog = next(form for form in FORMATS if form.name == "month day")
     >>> first_calendar(["Dec 31 23:59:59", "Jan  1 00:00:01"], syslog, datetime(2024, 1, 2, tzinfo=UTC))
     Calendar(base=2023, last=12)
@@ -229,6 +235,8 @@ def first_calendar(texts: list[str], form: TimeFormat, modified: datetime) -> Ca
     moment = modified.astimezone(UTC)
     latest = moment.year + 1 if form.lacks == "year" else moment.date().toordinal() + 1
     limit = moment + timedelta(days=1)
+    if form.lacks == "date":
+        limit = moment.replace(hour=23, minute=59, second=59, microsecond=999_999)
     for base in range(latest, latest - 12, -1):
         moments = parse(column, form, "UTC", Calendar(base, first))[0].drop_nulls()
         if not len(moments) or moments[-1] <= limit:
