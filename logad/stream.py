@@ -325,6 +325,7 @@ class _Run:
             elif not records.is_empty():
                 self._held.append(records)
         elif self._passing_over:
+            self._within(self.intake.take([], flush=True))  # the last line too was there
             self._passing_over = False
             self._commit([])
         enough = sum(frame.height for frame in self._held) >= FEWEST_RECORDS
@@ -470,6 +471,8 @@ class _Run:
         options = self._options
         if self._passing_over:
             return self._dropped(records, pl.lit(value=False), "before_start")
+        if options.since is None and options.until is None:
+            return records
         time = pl.col("time").forward_fill().over("stream")
         inside = pl.lit(value=True)
         if options.since is not None:

@@ -1,0 +1,370 @@
+"""The live run: what a kill, a restart or another cutting of the input may and may not change."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from logad.alerting import Config as AlertingConfig
+from logad.contracts import Delivered, Notifier, PartConfig, RetryLater, Sink, Source, Written
+from logad.errors import InputError, UsageError
+from logad.ledger import Ledger
+from logad.rules import load
+from logad.sources.file import FileSource
+from logad.stream import Event, StreamOptions, StreamSummary, Warmup, run
+from logad.telemetry import Telemetry
+from logad.types import Buffer, WindowKind
+from logad.windows import Windowing
+
+START = datetime(2026, 3, 2, 8, tzinfo=UTC)
+SESSIONS = Windowing(WindowKind.SESSION, key_regex=r"req-\d+", timeout_seconds=20)
+
+HOURLY = AlertingConfig(digest_hours=0.01)
+
+
+def shop_log(sessions=600, seed=0):
+    """Requests of four steps, two a second; from the second half on, every fortieth is refused and retried."""
+    chance = random.Random(seed)
+    lines = []
+    for number in range(sessions):
+        moment = START + timedelta(seconds=number * 6 + chance.random())
+        steps = ["accepted from 10.0.0.7", "stock checked", "payment taken", "parcel sent to depot 4"]
+        if number > sessions // 2 and number % 40 == 0:
+            steps[2:3] = ["payment refused by bank", "payment refused by bank", "ERROR giving up on card"]
+        for step, text in enumerate(steps):
+            level = "ERROR" if "ERROR" in text else "INFO"
+            lines.append((moment + timedelta(seconds=step * 0.4), f"{level} shop: req-{number:05d} {text}"))
+    lines.sort(key=lambda line: line[0])
+    return [f"{moment:%Y-%m-%d %H:%M:%S},{moment.microsecond // 1000:03d} {text}" for moment, text in lines]
+
+
+class Wall:
+    def now(self):
+        return datetime.now(UTC)
+
+    def sleep(self, seconds):
+        time.sleep(seconds)
+
+
+def judged(path, state, *, follow=False, buffer_bytes=1 << 20, on_event=lambda _event: None, **options):
+    telemetry = Telemetry()
+    source = FileSource(str(path), PartConfig(), telemetry, buffer_bytes=buffer_bytes)
+    notifiers, sinks = options.pop("notifiers", {}), options.pop("sinks", {})
+    with Ledger(state) as ledger:
+        summary = run(
+            StreamOptions(follow=follow, **options),
+            [source],
+            Wall(),
+            ledger,
+            rules=load(),
+            notifiers=notifiers,
+            sinks=sinks,
+            telemetry=telemetry,
+            on_event=on_event,
+        )
+        return summary, [verdict for _, verdict in ledger.verdicts()], telemetry
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    path = tmp_path_factory.mktemp("logs") / "shop.log"
+    path.write_text("\n".join(shop_log()) + "\n")
+    return path
+
+
+def test_history_is_judged_only_by_what_came_before_and_planted_sessions_stand_out(log, tmp_path):
+    summary, verdicts, telemetry = judged(log, None, windowing=SESSIONS)
+    assert isinstance(summary, StreamSummary)
+    assert sum(verdict.window.records for verdict in verdicts) == telemetry.records
+    assert [verdict.learning for verdict in verdicts] == [True] * 100 + [False] * 500
+    planted = {f"req-{number:05d}" for number in range(320, 600, 40)}
+    assert planted <= {verdict.window.key for verdict in verdicts if verdict.anomalous}
+    assert sum(summary.per_day["2026-03-02"].values()) > 0
+
+
+def test_a_window_teaches_only_its_successors(log, tmp_path):
+    """Verdicts on the first half are the same whether or not the second half exists."""
+    lines = log.read_text().splitlines(keepends=True)
+    half = tmp_path / "shop.log"
+    half.write_text("".join(lines[: len(lines) // 2]))
+    _, whole, _ = judged(log, None, windowing=SESSIONS)
+    _, part, _ = judged(half, None, windowing=SESSIONS)
+    early = part[:-8]  # the last sessions are cut short
+    assert [verdict.as_dict() for verdict in early] == [verdict.as_dict() for verdict in whole[: len(early)]]
+
+
+@pytest.mark.parametrize("buffer_bytes", [1 << 12, 1 << 14, 1 << 20])
+@pytest.mark.parametrize("windowing", [SESSIONS, Windowing(WindowKind.TIME, span_seconds=60)])
+def test_how_the_input_is_cut_changes_no_verdict(log, windowing, buffer_bytes):
+    _, whole, _ = judged(log, None, windowing=windowing)
+    _, cut, _ = judged(
+        log,
+        None,
+        windowing=windowing,
+        follow=True,
+        until_idle_seconds=0.1,
+        buffer_bytes=buffer_bytes,
+        batch_bytes=buffer_bytes,
+    )
+    assert [verdict.id for verdict in cut] == [verdict.id for verdict in whole]
+    assert [verdict.score for verdict in cut] == [verdict.score for verdict in whole]
+    assert [verdict.window for verdict in cut] == [verdict.window for verdict in whole]
+
+
+CHILD = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{tests!r}, {root!r}]
+from test_stream import SESSIONS, judged
+judged(
+    Path(sys.argv[1]), Path(sys.argv[2]), follow=True, until_idle_seconds=0.5, buffer_bytes=1 << 12,
+    batch_bytes=1 << 12, output=Path(sys.argv[3]), every=True,
+    on_event=lambda event: print(event.kind, flush=True), **eval(sys.argv[4]),
+)
+print("done", flush=True)
+"""
+
+
+def start(log, state, output, options):
+    here = Path(__file__).parent
+    code = CHILD.format(tests=str(here), root=str(here.parent))
+    arguments = [sys.executable, "-c", code, str(log), str(state), str(output), options]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.faults
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ["{'windowing': SESSIONS}", "{}"])
+def test_ten_kills_neither_lose_nor_repeat_a_verdict(log, tmp_path, options):
+    chance = random.Random(options)
+    whole_output = tmp_path / "whole.jsonl"
+    assert start(log, tmp_path / "whole.sqlite", whole_output, options).communicate()[0].endswith("done\n")
+    state, output = tmp_path / "killed.sqlite", tmp_path / "killed.jsonl"
+    kills = 0
+    for _ in range(10):
+        child = start(log, state, output, options)
+        for _ in range(chance.randint(1, 90)):
+            if not child.stdout.readline():
+                break
+        time.sleep(chance.random() * 0.03)
+        kills += child.poll() is None
+        child.kill()  # SIGKILL
+        child.communicate()
+    assert start(log, state, output, options).communicate()[0].endswith("done\n")
+    assert kills >= 5
+    assert output.read_bytes() == whole_output.read_bytes()
+    told = [json.loads(line) for line in output.read_text().splitlines()]
+    assert len({verdict["id"] for verdict in told}) == len(told)
+    with Ledger(state) as killed, Ledger(tmp_path / "whole.sqlite") as whole:
+        assert [v.as_dict() for _, v in killed.verdicts()] == [v.as_dict() for _, v in whole.verdicts()]
+        assert killed.incidents() == whole.incidents()
+        assert [(a.incident, a.kind, a.tier, a.time) for a in killed.alerts()] == [
+            (a.incident, a.kind, a.tier, a.time) for a in whole.alerts()
+        ]
+
+
+def test_a_second_start_after_the_end_finds_nothing_to_do(log, tmp_path):
+    options = {"follow": True, "until_idle_seconds": 0.1, "windowing": SESSIONS}
+    _, first, _ = judged(log, tmp_path / "ledger.sqlite", **options)
+    _, second, telemetry = judged(log, tmp_path / "ledger.sqlite", **options)
+    assert second == first
+    assert telemetry.records == 0
+
+
+def test_an_explicit_warmup_only_teaches(log):
+    _, by_records, _ = judged(log, None, windowing=SESSIONS, warmup=Warmup(records=1200))
+    _, by_share, _ = judged(log, None, windowing=SESSIONS, warmup=Warmup(share=0.5))
+    learning = sum(verdict.learning for verdict in by_records)
+    assert 280 < learning < 301
+    assert [v.learning for v in by_share] == [v.learning for v in by_records] or abs(
+        sum(v.learning for v in by_share) - learning
+    ) < 10
+    assert [v.window.index for v in by_records if not v.learning] == list(range(len(by_records) - learning))
+
+
+def test_windows_of_records_start_anew_after_the_warmup(log):
+    windowing = Windowing(WindowKind.RECORDS, size=70)
+    _, verdicts, _ = judged(log, None, windowing=windowing, warmup=Warmup(records=1000))
+    sizes = [verdict.window.records for verdict in verdicts if verdict.learning]
+    assert sizes == [70] * 14 + [20]
+    first = next(verdict for verdict in verdicts if not verdict.learning)
+    assert first.window.first_line == 1001
+
+
+def test_views_are_chosen_told_and_kept(log, tmp_path):
+    told: list[Event] = []
+    summary, _, _ = judged(log, tmp_path / "a.sqlite", on_event=told.append)
+    assert {event.kind for event in told} >= {"layout", "view", "learning", "learned", "verdict"}
+    with Ledger(tmp_path / "a.sqlite") as ledger:
+        kept = [Windowing.from_dict(each) for each in json.loads(ledger.meta("views"))]
+    assert tuple(kept) == summary.views
+
+
+class Scripted(Source):
+    """Yields what it is told, in place of a file that grows."""
+
+    name = "scripted"
+
+    def __init__(self, buffers):
+        self.buffers = buffers
+
+    def read(self, cursors):
+        yield from (buffer for buffer in self.buffers if buffer is not None)
+
+    def follow(self, cursors):
+        yield from self.buffers
+
+
+def lines_of(*moments, stream="a", service="shop"):
+    text = "".join(
+        f"{moment:%Y-%m-%d %H:%M:%S},000 INFO {service}: tick {n}\n" for n, moment in enumerate(moments)
+    )
+    return Buffer(stream, stream, text.encode(), 1, f"{len(text)}", final=True)
+
+
+class Ticking:
+    """A clock that a test moves: each look at it takes a second."""
+
+    def __init__(self, now):
+        self.moment = now
+
+    def now(self):
+        self.moment += timedelta(seconds=1)
+        return self.moment
+
+    def sleep(self, seconds):
+        self.moment += timedelta(seconds=seconds)
+
+
+def test_a_silent_service_is_noticed_on_the_clock_while_nothing_comes():
+    minute = Windowing(WindowKind.TIME, span_seconds=60)
+    buffer = lines_of(*(START + timedelta(seconds=second) for second in range(0, 600, 5)))
+    source = Scripted([buffer, *[None] * 200])
+    with Ledger(None) as ledger:
+        run(
+            StreamOptions(follow=True, windowing=minute, until_idle_seconds=300),
+            [source],
+            Ticking(START + timedelta(seconds=600)),
+            ledger,
+            rules=load(),
+            notifiers={},
+            sinks={},
+            telemetry=Telemetry(),
+        )
+        windows = [verdict.window for _, verdict in ledger.verdicts()]
+    assert [window.records for window in windows[:10]] == [12] * 10
+    assert len(windows) >= 13
+    assert all(window.records == 0 for window in windows[10:])
+
+
+def test_several_streams_are_merged_by_time_before_they_are_judged():
+    moments = [START + timedelta(seconds=second) for second in range(0, 3600, 5)]
+    buffers = [lines_of(*moments, stream="a", service="a"), lines_of(*moments, stream="b", service="b")]
+    telemetry = Telemetry()
+    with Ledger(None) as ledger:
+        run(
+            StreamOptions(
+                follow=True, windowing=Windowing(WindowKind.TIME, span_seconds=60), until_idle_seconds=1
+            ),
+            [Scripted([buffers[0], buffers[1], None, None, None])],
+            Ticking(START + timedelta(days=9)),
+            ledger,
+            rules=load(),
+            notifiers={},
+            sinks={},
+            telemetry=telemetry,
+        )
+        assert ledger.counts()[0] == 120
+    assert telemetry.notes["late"] == 0
+
+
+class Pager(Notifier):
+    """Remembers what it was given; answers as told."""
+
+    name = "pager"
+
+    def __init__(self, outcomes=()):
+        self.outcomes = list(outcomes)
+        self.got = []
+
+    def render(self, incident, links):
+        return {"title": incident.title, "state": incident.state, "id": incident.id}
+
+    def digest(self, incidents, links):
+        return {"title": f"{len(incidents)} incidents", "state": "digest", "id": ""}
+
+    def deliver(self, message):
+        self.got.append(message)
+        return self.outcomes.pop(0) if self.outcomes else Delivered(reference=f"m{len(self.got)}")
+
+
+class Store(Sink):
+    name = "store"
+
+    def __init__(self):
+        self.ids = []
+
+    def write(self, verdicts):
+        self.ids += [verdict.id for verdict in verdicts]
+        return Written(len(verdicts), {})
+
+
+def test_every_verdict_reaches_a_sink_once_and_people_hear_of_incidents(log, tmp_path):
+    pager, store = Pager(), Store()
+    options = {"follow": True, "until_idle_seconds": 0.1, "windowing": SESSIONS, "alerting": HOURLY}
+    parts = {"notifiers": {"pager": pager}, "sinks": {"store": store}}
+    _, verdicts, _ = judged(log, tmp_path / "a.sqlite", **options, **parts)
+    judged(log, tmp_path / "a.sqlite", **options, **parts)
+    assert store.ids == [verdict.id for verdict in verdicts]
+    assert pager.got
+    assert len({json.dumps(message) for message in pager.got}) == len(pager.got)
+
+
+def test_a_dry_run_alerts_nobody(log):
+    pager = Pager()
+    judged(log, None, windowing=SESSIONS, dry_run=True, notifiers={"pager": pager})
+    assert pager.got == []
+
+
+def test_a_notifier_that_fails_is_tried_again_later(log, tmp_path):
+    pager = Pager([RetryLater(0.0, "busy")] * 1)
+    options = {"follow": True, "until_idle_seconds": 3.5, "windowing": SESSIONS, "alerting": HOURLY}
+    judged(log, tmp_path / "a.sqlite", notifiers={"pager": pager}, **options)
+    assert (
+        pager.got[0] == {key: value for key, value in pager.got[-1].items() if key != "reference"}
+        or len(pager.got) > 1
+    )
+    with Ledger(tmp_path / "a.sqlite") as ledger:
+        assert ledger.pending() == []
+
+
+def test_from_end_passes_over_what_is_there_but_not_what_came_meanwhile(tmp_path):
+    log, state = tmp_path / "a.log", tmp_path / "a.sqlite"
+    lines = shop_log(40)
+    log.write_text("\n".join(lines[:80]) + "\n")
+    options = {"follow": True, "from_end": True, "until_idle_seconds": 0.1, "windowing": SESSIONS}
+    _, _, telemetry = judged(log, state, **options)
+    assert telemetry.dropped == {"before_start": 80}
+    with log.open("a") as file:
+        file.write("\n".join(lines[80:]) + "\n")
+    _, verdicts, telemetry = judged(log, state, **options)
+    assert telemetry.records == 80
+    assert sum(verdict.window.records for verdict in verdicts) == 80
+
+
+def test_nothing_to_read_is_an_input_error(tmp_path):
+    (tmp_path / "empty.log").write_text("\n")
+    with pytest.raises(InputError):
+        judged(tmp_path / "empty.log", None)
+    with pytest.raises(InputError):
+        judged(tmp_path / "none.log", None)
+
+
+def test_a_share_as_warmup_needs_an_end(log):
+    with pytest.raises(UsageError):
+        judged(log, None, follow=True, warmup=Warmup(share=0.5))
