@@ -5,12 +5,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Final
 
 import polars as pl
 from drain3.drain import Drain
 
 from logad import masking
+from logad.merging import Siblings
 from logad.rules import Rules, load
 from logad.telemetry import Telemetry
 from logad.types import Level, Template
@@ -46,7 +48,7 @@ _GRAVEST: Final = 3
 
 
 class Miner:
-    """Gives every record the code of its template; never takes a code back.
+    """Gives every record the code of its template; never takes a code back, unless asked to settle.
 
     Codes, texts and ids depend on the records and their order alone, not on how they were cut into
     batches. What it knows is a list of shapes: learning them again in order (`rebuilt`) gives the same.
@@ -86,6 +88,8 @@ class Miner:
         self._owners: dict[str, int] = {}  # template text, past ones too -> code
         self._clusters: dict[int, int] = {}  # Drain's cluster -> code
         self._templates: list[Template] = []
+        self._siblings = Siblings()
+        self._merged: dict[int, int] = {}  # code -> the code that stands for it by now
         self._by_length: dict[int, list[set[str]]] = {}  # the words seen at each position
         self._by_start: dict[tuple[int, str], list[set[str]]] = {}
 
@@ -111,14 +115,33 @@ class Miner:
             self._telemetry.templates = len(self._templates)
         return records.with_columns(found["template"])
 
+    def settled(self, records: pl.DataFrame) -> pl.DataFrame:
+        """The records with the codes they would have, had all that is known been known from the start.
+
+        A word turns out to vary only when it has been seen to; until then each such record opens a template.
+        For a finite input, read whole, this takes them together; where codes are in use already, leave them.
+
+        >>> miner = Miner()
+        >>> words = ["ant", "bee", "cat", "dog", "eel", "fox"]
+        >>> records = pl.DataFrame({"text": [f"fed the {word}" for word in words], "level": [2] * 6})
+        >>> miner.assign(records)["template"].to_list()
+        [0, 1, 2, 3, 0, 0]
+        >>> miner.settled(miner.assign(records))["template"].to_list()
+        [0, 0, 0, 0, 0, 0]
+        >>> miner.vocabulary[0].text
+        'fed the <*>'
+        """
+        final = {code: self._standing(code) for code in self._merged}
+        return records.with_columns(pl.col("template").replace(final)) if final else records
+
     def shapes(self, since: int = 0) -> list[tuple[str, int]]:
         """The distinct shapes learned, each with a level, in order, from number `since` on."""
         return list(self._shapes)[since:]
 
     def aliases(self) -> dict[str, int]:
-        """The ids that templates had before their texts became more general, and their codes."""
-        current = {template.template_id for template in self._templates}
-        ids = ((_template_id(text), code) for text, code in self._owners.items())
+        """Ids of texts that became more general or part of another template, and the codes that stand now."""
+        current = {self._templates[self._standing(code)].template_id for code in range(len(self._templates))}
+        ids = ((_template_id(text), self._standing(code)) for text, code in self._owners.items())
         return {past: code for past, code in ids if past not in current}
 
     @classmethod
@@ -158,30 +181,60 @@ class Miner:
         ):
             return self._overflow(count) if code is None else code
         if code is None:
-            code = self._codes[shape] = self._place(shape)
+            code = self._codes[shape] = self._place(shape, graver)
         self._shapes[shape, level] = code
         severity = min(_GRAVEST, _SEVERITY[Level(level)] + graver)
-        if severity > self._templates[code].severity:
-            self._templates[code] = replace(self._templates[code], severity=severity)
+        for raised in {code, self._standing(code)}:
+            if severity > self._templates[raised].severity:
+                self._templates[raised] = replace(self._templates[raised], severity=severity)
         return code
 
-    def _place(self, shape: str) -> int:
+    def _place(self, shape: str, graver: bool) -> int:  # noqa: FBT001  (a word of the shape)
         """The code of the cluster Drain puts a new shape in, its text brought up to date.
 
         Drain does not see the types of placeholders: `from <IP>` and `from <HOST>` are `from <*>`.
         """
         loosened = self._loosened(shape)
         if loosened in self._owners:
-            return self._owners[loosened]
-        cluster, _ = self._drain.add_log_message(_untyped(loosened))
+            return self._standing(self._owners[loosened])
+        tokens = _untyped(loosened).split()
+        sibling = self._siblings.known(tokens, graver)
+        if sibling is not None:
+            return self._standing(sibling)
+        cluster, _ = self._drain.add_log_message(" ".join(tokens))
         code = self._clusters.get(cluster.cluster_id)
-        text = loosened if code is None else _common(self._templates[code].text, loosened)
-        owner = self._owners.get(text)
-        if code is None:
-            code = self._clusters[cluster.cluster_id] = self._new(text) if owner is None else owner
-        elif owner is None:  # a text belongs to the first template that held it
+        if code is not None:
+            self._generalise(code, _common(self._templates[code].text, loosened))
+            return self._standing(code)
+        code = self._clusters[cluster.cluster_id] = self._new(loosened)
+        self._merge(code, tokens, graver)
+        return self._standing(code)
+
+    def _merge(self, code: int, tokens: list[str], graver: bool) -> None:  # noqa: FBT001  (a word of the shape)
+        """Let a new template's siblings stand for one where it shows that a word varies among them."""
+        found = self._siblings.add(code, tokens, graver)
+        if found is None:
+            return
+        position, codes, word = found
+        standing = sorted({self._standing(code) for code in codes})
+        texts = [self._templates[code].text for code in codes]
+        text = " ".join(
+            word if at == position else token for at, token in enumerate(reduce(_common, texts).split())
+        )
+        severity = max(self._templates[code].severity for code in standing)
+        self._merged |= dict.fromkeys(standing[1:], standing[0])
+        self._templates[standing[0]] = replace(self._templates[standing[0]], severity=severity)
+        self._generalise(standing[0], text)
+
+    def _generalise(self, code: int, text: str) -> None:
+        """Give a template a more general text, unless it is another's: a text belongs to its first holder."""
+        if text not in self._owners:
             self._owners[text] = code
             self._templates[code] = replace(self._templates[code], text=text, template_id=_template_id(text))
+
+    def _standing(self, code: int) -> int:
+        while code in self._merged:
+            code = self._merged[code]
         return code
 
     def _loosened(self, shape: str) -> str:
