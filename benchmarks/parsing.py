@@ -4,10 +4,10 @@
 
 GA: share of lines whose group of lines is exactly a true one. FGA: F1 of exactly grouped templates.
 PA: share of lines with the true template text. FTA: F1 of templates both grouped and written exactly
-(Jiang et al. 2024). Truth: the corrected templates. The masks were
-written looking at these sets, so other sets decide how good they are; Drain3 was fitted to none of them. Input: the raw Content column and the Level column.
+(Jiang et al. 2024). Truth: the corrected templates. Input: the raw Content column and the Level column.
 All texts alike are normalised before PA and FTA: every placeholder is `<*>`, white space is one blank,
-placeholders joined by punctuation or blanks only are one.
+placeholders joined by punctuation or blanks only are one. The masks were written looking at these sets, so
+other sets decide how good they are; Drain3 was fitted to none of them.
 """
 
 import argparse
