@@ -328,9 +328,9 @@ class Ledger:
         where = str(self.path or "ledger")
         db = sqlite3.connect(self.path or ":memory:", isolation_level=None, timeout=30)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")  # a power cut must not undo what a cursor has passed
             if self.owner and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                db.execute("PRAGMA journal_mode = WAL")
                 db.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
             found = db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
             problems = db.execute("PRAGMA quick_check(1)").fetchone()[0]

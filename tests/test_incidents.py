@@ -1,0 +1,200 @@
+"""Incidents: what belongs together, when it ends, and what of it is sent."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logad.alerting import Config, decide, digest_due, per_day
+from logad.incidents import Change, fingerprint, group
+from logad.types import AnomalyType, Incident, Reason, Severity, Verdict, WindowKind, WindowRef
+
+START = datetime(2026, 3, 2, 8, tzinfo=UTC)
+
+
+def after(minutes):
+    return START + timedelta(minutes=minutes)
+
+
+def verdict(minute=0.0, service="shop", template="t1", score=0.95):
+    reason = Reason("normal_core", AnomalyType.POINT, f"{template} is new", template, template, "0", "1")
+    window = WindowRef(WindowKind.TIME, None, after(minute - 1), after(minute), 1, 2, 2)
+    identity = f"{service}-{template}-{minute}"
+    return Verdict(identity, service, window, False, score, 0.001, {}, (reason,))
+
+
+def told(verdicts, known=(), until=None):
+    """All changes when the verdicts are taken one by one, each when its window closed."""
+    book = {each.id: each for each in known}
+    changes = []
+    moments = [(each.window.end, [each]) for each in verdicts] + ([(until, [])] if until else [])
+    for now, found in moments:
+        fresh = group(list(book.values()), found, now)
+        book |= {change.incident.id: change.incident for change in fresh}
+        changes += fresh
+    return changes
+
+
+def kinds(changes):
+    return [change.kind for change in changes]
+
+
+def test_the_same_reason_again_joins_the_open_incident():
+    changes = told([verdict(0), verdict(10), verdict(20, score=0.99)])
+    assert kinds(changes) == ["opened", "updated", "updated"]
+    last = changes[-1].incident
+    assert (last.verdicts, last.worst.score, last.updated) == (3, 0.99, after(20))
+
+
+def test_an_incident_ends_after_half_an_hour_of_quiet():
+    changes = told([verdict(0)], until=after(29))
+    assert kinds(changes) == ["opened"]
+    changes = told([verdict(0)], until=after(30))
+    assert kinds(changes) == ["opened", "resolved"]
+    assert changes[-1].at == after(30)
+
+
+def test_what_comes_back_within_a_day_is_the_same_incident_and_later_another():
+    changes = told([verdict(0), verdict(60), verdict(60 * 30)])
+    assert kinds(changes) == ["opened", "resolved", "reopened", "resolved", "opened"]
+    assert len({change.incident.id for change in changes}) == 2
+
+
+def test_other_reasons_join_in_their_service_while_they_are_close_in_time():
+    changes = told([verdict(0), verdict(4, template="t2"), verdict(4, service="mail", template="t2")])
+    assert kinds(changes) == ["opened", "updated", "opened"]
+    changes = told([verdict(0), verdict(12, template="t2")])
+    assert kinds(changes) == ["opened", "opened"]
+
+
+def test_a_graver_verdict_makes_an_incident_worse():
+    changes = told([verdict(0, score=0.6), verdict(1, score=0.95), verdict(2, score=0.6)])
+    assert kinds(changes) == ["opened", "worse", "updated"]
+    assert changes[-1].incident.severity is Severity.PAGE
+
+
+def test_normal_and_learning_verdicts_open_nothing():
+    assert told([verdict(0, score=0.5), replace(verdict(1), learning=True)]) == []
+
+
+def test_a_muted_incident_takes_its_verdicts_in_silence():
+    known = replace(told([verdict(0)])[0].incident, state="muted")
+    changes = told([verdict(500)], known=[known])
+    assert kinds(changes) == ["updated"]
+    assert changes[0].incident.state == "muted"
+
+
+def test_ids_depend_on_the_verdicts_alone():
+    once, again = told([verdict(0), verdict(90)]), told([verdict(0), verdict(90)])
+    assert [change.incident.id for change in once] == [change.incident.id for change in again]
+    assert fingerprint(verdict(0)) == fingerprint(verdict(99))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 300), st.sampled_from("ab"), st.sampled_from(["t1", "t2"])), max_size=20
+    ),
+    st.sets(st.integers(0, 300), max_size=5),
+)
+def test_looking_in_between_changes_no_incident(events, looks):
+    """Batches may end anywhere: that time passes without a verdict decides nothing more."""
+    verdicts = [verdict(minute, service, template) for minute, service, template in sorted(set(events))]
+
+    def final(looks):
+        moments = {each.window.end: [] for each in verdicts} | {after(look): [] for look in looks}
+        for end, several in groupby(verdicts, key=lambda each: each.window.end):
+            moments[end] = list(several)
+        book: dict[str, Incident] = {}
+        for now in sorted(moments):
+            for change in group(list(book.values()), moments[now], now):
+                book[change.incident.id] = change.incident
+        for change in group(list(book.values()), [], after(1000)):
+            book[change.incident.id] = change.incident
+        return book
+
+    assert final(looks) == final(())
+
+
+# What is sent -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Mutes:
+    service: str = ""
+
+    def muted(self, service, template_id, text, now):
+        return self if service == self.service else None
+
+
+def opened(name, minute=0.0, score=0.95, kind="opened"):
+    incident = Incident(
+        name,
+        name,
+        name,
+        "open",
+        Severity.of(score),
+        name,
+        after(minute),
+        after(minute),
+        1,
+        verdict(minute, name, score=score),
+    )
+    return Change(kind, incident, after(minute))
+
+
+def test_each_tier_goes_its_way():
+    sent = decide(
+        [opened("a", score=0.95), opened("b", score=0.8), opened("c", score=0.6)], [], Mutes(), Config()
+    )
+    assert [(each.alert.tier, each.at_once) for each in sent] == [
+        (Severity.PAGE, True),
+        (Severity.DIGEST, False),
+        (Severity.INDEX, False),
+    ]
+
+
+def test_when_the_budget_of_a_day_is_spent_incidents_wait_for_the_digest():
+    changes = [opened(f"i{number}", number) for number in range(4)] + [opened("next day", 24 * 60)]
+    sent = decide(changes, [], Mutes(), Config(budget_per_day=2))
+    assert [each.at_once for each in sent] == [True, True, False, False, True]
+    assert all(each.incident.severity is Severity.PAGE for each in sent)
+    first, rest = changes[:1], changes[1:]
+    before = [each.alert for each in decide(first, [], Mutes(), Config(budget_per_day=2))]
+    later = decide(rest, before, Mutes(), Config(budget_per_day=2))
+    assert [each.alert for each in sent[1:]] == [each.alert for each in later]
+
+
+def test_only_what_was_told_at_once_is_told_to_be_over():
+    past = [each.alert for each in decide([opened("a"), opened("b", score=0.8)], [], Mutes(), Config())]
+    over = [
+        opened("a", 40, kind="resolved"),
+        opened("b", 40, kind="resolved"),
+        opened("a", 41, kind="updated"),
+    ]
+    sent = decide(over, past, Mutes(), Config())
+    assert [(each.alert.incident, each.alert.kind) for each in sent] == [("a", "resolved")]
+
+
+def test_what_is_muted_is_noted_but_never_sent_and_spends_nothing():
+    changes = [opened("noisy"), opened("a", 1)]
+    sent = decide(changes, [], Mutes("noisy"), Config(budget_per_day=1))
+    assert [(each.alert.muted, each.at_once) for each in sent] == [(True, False), (False, True)]
+
+
+def test_a_digest_tells_all_that_waits_once_its_time_has_come():
+    changes = [opened("a", score=0.8), opened("b", 600, score=0.8), opened("c", 1, score=0.6)]
+    past = [each.alert for each in decide(changes, [], Mutes(), Config())]
+    assert digest_due(past, after(60 * 24 - 1), Config()) == []
+    assert [each.incident for each in digest_due(past, after(60 * 24), Config())] == ["a", "b"]
+    assert digest_due([replace(each, digested=True) for each in past], after(60 * 99), Config()) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 5000), st.floats(0.51, 1.0)), max_size=40), st.integers(0, 3))
+def test_no_day_ever_pages_more_incidents_than_the_budget(events, budget):
+    changes = [opened(f"i{n}", minute, score) for n, (minute, score) in enumerate(sorted(events))]
+    sent = decide(changes, [], Mutes(), Config(budget_per_day=budget))
+    days = per_day(each.alert for each in sent)
+    assert all(day["page"] <= budget for day in days.values())
+    assert sum(sum(day.values()) for day in days.values()) == len(changes)
