@@ -243,3 +243,22 @@ def test_shared_scores_have_their_cut_where_the_share_is_spent():
 
 def test_a_calibration_without_reference_accuses_nobody():
     assert Calibration.of(np.zeros(0)).tail_probabilities(np.array([5.0])).tolist() == [1.0]
+
+
+def test_a_baseline_that_is_vouched_for_is_judged_by_combinations():
+    usual = [[0, 1, 2]] * 300 + [[0, 1, 1, 2, 2]] * 300
+    windows = windows_of([*usual, [0, 1, 2, 2]], vocabulary=ORDER)
+    judge = learn(windows.take(np.arange(600)), JudgeConfig(trusted=True))
+    (verdict,) = judge.verdicts(windows)
+    assert verdict.window.key == "key-600"
+    assert verdict.reasons[0].detector == "clean_baseline"
+    assert list(Judge.restored(judge.state()).verdicts(windows)) == [verdict]
+
+
+@pytest.mark.parametrize("kind", list(WindowKind))
+def test_every_usual_detector_survives_a_reference_without_windows(kind):
+    windows = windows_of([[0, 5], [1, 5, 5], [2, 5]] * 9, kind=kind, vocabulary=ORDER)
+    everything = windows_of([[0]] * 9 + [[5]], kind=kind, vocabulary=ORDER)
+    for taught in (windows, everything, everything.take([])):
+        judge = learn(taught)
+        assert len(list(judge.verdicts(windows, every=True))) == 27

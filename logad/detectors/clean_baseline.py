@@ -116,6 +116,8 @@ class CleanBaseline(Detector):
 
     def _unseen(self, values: NDArray[np.int8]) -> NDArray[np.bool_]:
         """Which groups have a fact that was never seen, shape (rows, groups)."""
+        if not self.sessions:
+            return np.zeros((len(values), len(self.groups)), dtype=np.bool_)
         missing = max(self.templates - values.shape[1], 0)
         values = np.pad(values, ((0, 0), (0, missing)))[:, : self.templates]
         unseen = np.zeros((len(values), len(self.groups)), dtype=np.bool_)
