@@ -396,6 +396,32 @@ def doctor(config: Path | None, state_dir: Path | None) -> int:
     return ExitCode.CONFIGURATION if failed else ExitCode.DONE
 
 
+@cli.command()
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generated system.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where its files go (default: a new one).",
+)
+def demo(seed: int, folder: Path | None) -> int:
+    """A generated three-service system with planted incidents, run live through the whole program."""
+    import tempfile
+
+    from logad.demo.show import show
+
+    if folder is not None and folder.exists() and any(folder.iterdir()):
+        raise InputError(str(folder), "a folder that is not empty", "a new folder", "name another one")
+    folder = folder or Path(tempfile.mkdtemp(prefix="logad-demo-"))
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    show(folder, write, seed)
+    return ExitCode.DONE
+
+
 def main() -> None:
     """Run the command line; exits with a code of the interface, never with a traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.INTERRUPTED))

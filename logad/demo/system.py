@@ -39,7 +39,8 @@ class Planted:
 
     kind: str
     title: str  # what went wrong, as a person would say it
-    service: str
+    services: tuple[str, ...]  # where it shows
+    sign: str  # regular expression that a reason which names the cause matches
     begin: float  # seconds since the start
     end: float
 
@@ -51,16 +52,30 @@ class Planted:
 def planted(live: float) -> tuple[Planted, ...]:
     """The five incidents of the demo; `live` is when the live part begins, seconds since the start."""
     hour, minute = 3600.0, 60.0
-
-    def at(kind: str, title: str, service: str, begin: float, length: float) -> Planted:
-        return Planted(kind, title, service, live + begin, live + begin + length)
-
-    return (
-        at("new_error", "stock cannot reach its ledger", "stock", 40 * minute, 5 * minute),
-        at("missing_step", "orders are paid but never stored", "orders", 1.5 * hour, 10 * minute),
-        at("open_close", "stock opens connections and does not close them", "stock", 2.5 * hour, 10 * minute),
-        at("silence", "stock says nothing at all", "stock", 3.5 * hour, 20 * minute),
-        at("burst", "eight times the usual requests", "gateway", 4.5 * hour, 10 * minute),
+    told = (
+        ("new error", "stock cannot reach its ledger", ("stock",), "cannot book movement", 40 * minute, 5),
+        (
+            "missing step",
+            "orders are paid but never stored",
+            ("orders", "gateway"),
+            "'order <NUM> stored'",
+            1.5 * hour,
+            10,
+        ),
+        (
+            "open/close",
+            "stock opens connections and does not close them",
+            ("stock",),
+            "'connection <NUM> closed'",
+            2.5 * hour,
+            10,
+        ),
+        ("silence", "stock says nothing at all", ("stock",), "silent", 3.5 * hour, 20),
+        ("burst", "eight times the usual requests", ("gateway", "orders"), "usual", 4.5 * hour, 10),
+    )
+    return tuple(
+        Planted(kind, title, services, sign, live + begin, live + begin + minutes * minute)
+        for kind, title, services, sign, begin, minutes in told
     )
 
 
@@ -91,7 +106,7 @@ def _running(incidents: Sequence[Planted], kind: str) -> Callable[[float], bool]
 
 def _requests(rng: random.Random, end: float, incidents: Sequence[Planted]) -> Iterator[Line]:
     """Orders on their way through gateway and orders, in order of time."""
-    burst, unfinished = _running(incidents, "burst"), _running(incidents, "missing_step")
+    burst, unfinished = _running(incidents, "burst"), _running(incidents, "missing step")
     waiting: list[Line] = []
     moment = 0.0
     while moment < end:
@@ -148,8 +163,8 @@ def _request(rng: random.Random, moment: float, *, finished: bool) -> Iterator[L
 
 def _stock(rng: random.Random, end: float, incidents: Sequence[Planted]) -> Iterator[Line]:
     """The background service: a heartbeat, synchronisations over connections, now and then a slow supplier."""
-    silent, refused = _running(incidents, "silence"), _running(incidents, "new_error")
-    leaking = _running(incidents, "open_close")
+    silent, refused = _running(incidents, "silence"), _running(incidents, "new error")
+    leaking = _running(incidents, "open/close")
 
     def line(moment: float, level: str, thread: str, text: str) -> Line:
         clock = _stamp(moment).replace("T", " ").replace(".", ",").removesuffix("Z")
