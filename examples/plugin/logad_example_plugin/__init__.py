@@ -1,0 +1,1 @@
+"""Two parts of logad that are installed beside it."""
