@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 import polars as pl
@@ -83,11 +83,12 @@ class Envelope:
     service: Path | None = None
     pods: bool = False  # the service is a pod's name: its replica hash is cut off
     documents: bool = False  # `_index` and `_id` lead: documents of OpenSearch
+    within: "Envelope | None" = None  # what the text itself is wrapped in: JSON as a container wrote it
 
     @property
     def every_line(self) -> bool:
         """Whether each line is a record of its own."""
-        return self.kind in ("json", "logfmt")
+        return self.kind in ("json", "logfmt") or self.within is not None
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON can keep it."""
@@ -97,7 +98,9 @@ class Envelope:
     def from_dict(stored: dict[str, Any]) -> "Envelope":
         """The envelope that `as_dict` described."""
         paths = {name: tuple(stored[name]) if stored[name] else None for name in ("time", "level", "service")}
-        return Envelope(**(stored | paths | {"message": tuple(tuple(path) for path in stored["message"])}))
+        message = tuple(tuple(path) for path in stored["message"])
+        within = Envelope.from_dict(stored["within"]) if stored["within"] else None
+        return Envelope(**(stored | paths | {"message": message, "within": within}))
 
 
 def detect(lines: list[str], message_field: str | None = None, service_field: str | None = None) -> Envelope:
@@ -106,6 +109,23 @@ def detect(lines: list[str], message_field: str | None = None, service_field: st
     >>> detect(['{"ts": 1700000000, "msg": "hello", "level": 30}']).message
     (('msg',),)
     """
+    outer = _outermost(lines, message_field, service_field)
+    if outer.kind not in ("cri", "docker", "json"):
+        return outer
+    parts = unwrap(pl.Series("raw", lines, dtype=pl.String), outer)
+    texts = parts.filter(pl.col("inner") != pl.col("raw"), pl.col("inner").str.contains(r"\S"))[
+        "inner"
+    ].to_list()
+    if outer.kind == "json":
+        within = _outermost(texts, None, service_field)
+    else:
+        within = _outermost(texts, message_field, service_field)
+    if within.kind != "json" and (within.kind != "logfmt" or outer.kind == "json"):
+        return outer
+    return replace(outer, within=within, time_format=outer.time_format or within.time_format)
+
+
+def _outermost(lines: list[str], message_field: str | None, service_field: str | None) -> Envelope:
     documents = [document for document in map(_json_object, lines) if document is not None]
     if documents and len(documents) >= _MAJORITY * len(lines):
         if all(set(document) in _DOCKER_KEYS for document in documents[:100]):
@@ -141,10 +161,20 @@ def unwrap(lines: pl.Series, envelope: Envelope) -> pl.DataFrame:
         "partial": pl.lit(value=False),
     }
     if envelope.kind == "cri":
-        return _unwrap_cri(frame, parts)
-    if envelope.kind != "plain":
-        parts |= _fields(line, envelope)
-    return frame.select(line, **parts)
+        opened = _unwrap_cri(frame, parts)
+    else:
+        opened = frame.select(
+            line, **(parts if envelope.kind == "plain" else parts | _fields(line, envelope))
+        )
+    if envelope.within is None:
+        return opened
+    inner = unwrap(opened["inner"], envelope.within)
+    return opened.with_columns(
+        inner["inner"],
+        time=opened["time"] if envelope.time else inner["time"],
+        level=pl.coalesce(opened["level"], inner["level"]),
+        service=pl.coalesce(inner["service"], opened["service"]),
+    )
 
 
 def _unwrap_cri(frame: pl.DataFrame, parts: dict[str, pl.Expr]) -> pl.DataFrame:

@@ -36,7 +36,8 @@ _LETTER_FIELD: Final = r"(?P<level>[VDIWEFTC])(?:[\s/:|]|$)"
 _PROGRAM: Final = (
     r"(?P<service>[^\s:\[\]()=,\"'<>{}]{1,80})(?: [\d.]+)?(?:\([^)]*\))?(?:\[\d+\])?(?: \([^)]*\))?:(?:\s|$)"
 )
-_SPACED_PROGRAM: Final = r"(?P<service>[^\s:\[\]][^:\[\]]{0,60})\[\d+\](?: \([^)]*\))?:(?:\s|$)"
+_RFC_5424: Final = r"\S+\s+(?P<service>\S+)\s+\S+\s+\S+\s+(?:-|(?:\[[^\]]*\])+)(?:\s|$)"
+_SPACED_PROGRAM: Final = r"(?P<spaced>[^\s:\[\]][^:\[\]]{0,60})\[\d+\](?: \([^)]*\))?:(?:\s|$)"
 _COMPONENT: Final = r"[A-Za-z_$/][^\s:=\"'(){}]{0,120}(?:\[[^\]]*\])?:(?:\s|$)"
 _OPENING: Final = r"[\[(<\"']?"
 _CLOSING: Final = r"[\])>\"']?[\s:,|-]*"
@@ -244,21 +245,14 @@ def _named_share(rests: list[str]) -> float:
 
 def _kinds(taken: set[str], *, syslog: bool, timed: bool) -> list[_Field]:
     """The kinds of field that may come next, surest first."""
-    program = [
-        _Field(
-            "host and program",
-            rf"\S+\s+(?:{_PROGRAM}|{_SPACED_PROGRAM.replace('service', 'spaced')})",
-            None,
-            "program",
-        ),
-    ]
     kinds = [
         _Field("separator", r"(?:[-|,;:>*\]=]+(?:\s|$)|[|\]])"),
         _Field("level", _LEVEL_FIELD, None, "level"),
         _Field("level letter", _LETTER_FIELD, None, "level"),
     ]
     if syslog and "program" not in taken:
-        kinds += program
+        kinds.append(_Field("host and program", rf"\S+\s+(?:{_PROGRAM}|{_SPACED_PROGRAM})", None, "program"))
+        kinds.append(_Field("RFC 5424", _RFC_5424, None, "program"))
     if syslog and "host" not in taken and "program" not in taken:
         kinds.append(_Field("host", r"[A-Za-z0-9][\w.:/@#-]*\s", _MOST_COMPONENTS, "host"))
     if timed:

@@ -131,7 +131,7 @@ def detect(sample: bytes, stream: str, overrides: Overrides, modified: datetime 
     inner = parts.filter("sound")["inner"]
     given = timestamps.given(overrides.time_format) if overrides.time_format else None
     learned = inner.filter(inner.str.contains(r"\S")).gather_every(1 + len(inner) // _LEARNED_LINES)
-    header = layouts.learn(learned.to_list(), given, wrapped=bool(envelope.time))
+    header = layouts.learn(learned.to_list(), given, wrapped=bool(envelope.time_format))
     layout = Layout(
         stream=stream,
         encoding=encoding,
@@ -288,12 +288,12 @@ class Recorder:
         """The envelope's time; where it gives none, the header's."""
         layout = self._layout
         found = pl.Series("time", [None], dtype=RECORD_SCHEMA["time"]).new_from_index(0, len(firsts))
-        if layout.envelope.time:
+        if layout.envelope.time_format:
             found, _ = timestamps.parse(firsts["time"], _format(layout.envelope.time_format), layout.zone)
         for form in layout.header.times:
             if not found.null_count():
                 break
-            if form.lacks and (layout.envelope.time or layout.envelope.every_line):
+            if form.lacks and (layout.envelope.time_format or layout.envelope.every_line):
                 continue  # the wrapped text's own clock, without the date
             inner, self._calendar = timestamps.parse(firsts["time_inner"], form, layout.zone, self._calendar)
             found = pl.select(pl.coalesce(found, inner)).to_series()
@@ -419,6 +419,8 @@ def _facts(layout: Layout, records: pl.DataFrame, *, with_mark: bool) -> tuple[s
         "cri": "lines of a container runtime (CRI)",
     }
     form = kinds[envelope.kind] + (", documents of OpenSearch" if envelope.documents else "")
+    if envelope.within:
+        form += ", JSON lines in them" if envelope.within.kind == "json" else ", logfmt in them"
     if envelope.message:
         form += ", message in " + ", ".join(f'"{".".join(path)}"' for path in envelope.message)
     if layout.header.patterns and envelope.kind != "plain":
@@ -429,7 +431,7 @@ def _facts(layout: Layout, records: pl.DataFrame, *, with_mark: bool) -> tuple[s
     time = (
         f"{name}{place}, read as {layout.zone}, in {timed:,} of {len(records):,} records" if timed else "none"
     )
-    if timed and layout.header.lacks and not envelope.time:
+    if timed and layout.header.lacks and not envelope.time_format:
         time += f"; the {layout.header.lacks} is taken from the file's age"
     levels = int((records["level"] > 0).sum())
     services = records["service"].n_unique()

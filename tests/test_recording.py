@@ -74,6 +74,10 @@ LOGS = {
     "indented": "start\n  more\n\n  more\nTraceback (most recent call last):\n  File x\nValueError: no\nnext\n\n\nlast\n",
     "json": '{"ts":1700000000.5,"level":30,"msg":"a b"}\n{"ts":\n\n{"ts":1700000001,"level":50,"msg":"c d"}\nplain\n',
     "cri": "2024-01-01T00:00:00.1Z stdout P one \n2024-01-01T00:00:00.2Z stdout F two\n2024-01-01T00:00:01Z stderr F   at x\n2024-01-01T00:00:02Z stdout F end\n",
+    "docker": "".join(
+        json.dumps({"log": text, "stream": "stdout", "time": "2024-01-02T03:04:05Z"}) + "\n{broken\n"
+        for text in ("2024-01-02 03:04:05 a\n", "\tx\n", "\n", "\ty\n", "2024-01-02 03:04:06 b\n", "\n")
+    ),
     "syslog": "Dec 31 23:59:59 web sshd[1]: a\nJan  1 00:00:00 web cron: b\n\nJan  2 00:00:00 web sshd[2]: c\n",
 }
 
@@ -244,6 +248,16 @@ def test_dockers_json_lines_hold_records_of_several_lines():
     assert rows == [("up", Level.INFO, 1), ("down\n\tat a.b", Level.ERROR, 2), ("split", Level.INFO, 2)]
 
 
+def test_json_inside_a_containers_lines_is_opened_too():
+    inner = json.dumps({"level": "error", "msg": "no disk", "service": "db"})
+    moment = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
+    docker = json.dumps({"log": inner + "\n", "stream": "stdout", "time": "2024-01-02T03:04:05Z"})
+    shipped = json.dumps({"@timestamp": "2024-01-02T03:04:05Z", "log": inner})
+    for line in (docker, shipped, f"2024-01-02T03:04:05Z stdout F {inner}"):
+        rows = fields(f"{line}\n{line}\n", "time", "level", "service", "text")
+        assert rows == [(moment, Level.ERROR, "db", "no disk")] * 2
+
+
 def test_logfmt_is_read():
     line = 'time=2024-01-02T03:04:05Z level=warning msg="no \\"disk\\" left" service=db free=0\n'
     assert fields(line, "text", "level", "service") == [('no "disk" left', Level.WARN, "db")]
@@ -272,6 +286,13 @@ def test_logfmt_is_read():
         ("web_1  | 2024-01-02 03:04:05 INFO {}", "a b", Level.INFO, "web"),
         ("2024-01-02T03:04:05.123Z\tinfo\tserver/main.go:12\t{}", "a b", Level.INFO, None),
         ("2026-11-22 18:45:07 {}", "a b", 0, None),
+        ("[10.30 16:49:06] chrome.exe - {}", "a b", 0, None),
+        ("134681 node-246 unix.hw state_change.unavailable 1077804742 1 {}", "a b", 0, None),
+        ("Jul  1 09:00:55 mac com.apple.xpc.launchd[1] (com.apple.x[22877]): {}", "a b", 0, "com.apple.xpc.launchd"),
+        ("<34>1 2003-10-11T22:14:15.003Z web su 17 ID47 - {}", "a b", 0, "su"),
+        ('10.0.0.1 - bob [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.0" {}', '"GET / HTTP/1.0" a b', 0, None),
+        ("2024-01-01 00:00:00.123 UTC [1234] LOG:  {}", "a b", Level.INFO, None),
+        ("[Fri Sep 09 10:42:29.902022 2011] [core:error] [pid 35708:tid 43] [client 72.15.99.187] {}", "a b", Level.ERROR, None),
     ],
 )  # fmt: skip
 def test_the_header_of_a_line_is_not_its_text(lines, text, level, service):
@@ -285,7 +306,7 @@ def test_the_header_of_a_line_is_not_its_text(lines, text, level, service):
     ] * 5
     content = "".join(lines.format(message) + "\n" for message in messages)
     rows = fields(content, "text", "level", "service")
-    assert [row[0] for row in rows] == messages
+    assert [row[0] for row in rows] == [text.replace("a b", message) for message in messages]
     assert {row[1:] for row in rows} == {(level, service or "app")}
 
 
