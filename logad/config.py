@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Any, Final, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Final, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -161,7 +161,9 @@ class _Loading:
         valid = self._validated(Settings.model_fields[name].annotation, value, path)
         if isinstance(valid, Path):
             return valid.expanduser()
-        return tuple(folder.expanduser() for folder in valid) if isinstance(valid, tuple) else valid
+        if isinstance(valid, tuple):
+            return tuple(each.expanduser() if isinstance(each, Path) else each for each in valid)
+        return valid
 
     def _options(self, kind: registry.PartKind, values: Any, path: KeyPath) -> dict[str, PartConfig | None]:  # noqa: ANN401
         chosen: dict[str, PartConfig | None] = {}
@@ -197,7 +199,8 @@ class _Loading:
     def _part(self, kind: registry.PartKind, name: str, path: KeyPath) -> Any:  # noqa: ANN401  (its class)
         known = registry.names(kind)
         if name not in known:
-            self.fault(path, f"no part is called {name!r}", "one of " + ", ".join(known), _hint(name, known))
+            called = f"no part is called {self._shown(path, name)}"
+            self.fault(path, called, "one of " + ", ".join(known), _hint(name, known))
             return None
         try:
             return registry.part(kind, name)
@@ -384,4 +387,6 @@ def _model_at(wanted: Any, loc: KeyPath) -> type[BaseModel] | None:  # noqa: ANN
 def _takes_text(wanted: Any) -> bool:  # noqa: ANN401
     """Whether a text is what is wanted, whatever it looks like."""
     union = get_origin(wanted) in (Union, UnionType)
-    return any(each in (str, SecretStr, Path) for each in (get_args(wanted) if union else (wanted,)))
+    branches = get_args(wanted) if union else (wanted,)
+    plain = [get_args(each)[0] if get_origin(each) is Annotated else each for each in branches]
+    return any(each in (str, SecretStr, Path) for each in plain)
