@@ -13,7 +13,7 @@ from logad.windows import Windows
 
 _SAMPLE = 10_000  # rows drawn for the forest, in proportion to the weights of distinct vectors
 _LEAF = -1
-_WEIGHTY = 0.25  # share of the strangeness that a template must hold to be told
+_WEIGHTY = 0.5  # a template is told if it weighs so much of the heaviest
 
 
 class IsolationForestConfig(PartConfig):
@@ -105,7 +105,7 @@ class IsolationForestDetector(Detector):
         _, shortened = self._walk(self._known(counts[None, :]))
         shortened = np.pad(shortened / self.scale, (0, max(len(counts) - known, 0)))
         weights = shortened[: len(counts)] + self._outside(counts[None, :])[0]
-        weighty = np.abs(weights) >= _WEIGHTY * np.maximum(weights, 0).sum()
+        weighty = np.abs(weights) >= _WEIGHTY * np.maximum(weights, 0).max(initial=0)
         heaviest = [code for code in np.argsort(-weights, kind="stable").tolist() if weighty[code]]
         usual = np.pad(self.usual, (0, max(len(counts) - known, 0)))
         events = windows.events[windows.span(row)]

@@ -12,7 +12,7 @@ from logad.features import presence_weights
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import Windows
 
-_WEIGHTY = 0.25  # share of the residual energy that a template must hold to be told
+_WEIGHTY = 0.5  # a template is told if it holds so much of the energy of the heaviest
 
 
 class PcaConfig(PartConfig):
@@ -70,7 +70,7 @@ class PcaDetector(Detector):
         heaviest = np.argsort(-energy, kind="stable")
         events = windows.events[windows.span(row)]
         told = []
-        for code in heaviest[energy[heaviest] > _WEIGHTY * energy.sum()].tolist():
+        for code in heaviest[energy[heaviest] > _WEIGHTY * energy.max(initial=0)].tolist():
             where = np.flatnonzero(events == code)
             usual = f"{max(expected[0, code], 0.0):.1f}".removesuffix(".0")
             told.append(
