@@ -113,6 +113,15 @@ def test_windows_that_cut_through_pairs_are_held_to_their_usual_range():
     assert "they come together in 99" in reason.text
 
 
+def test_services_that_write_in_few_of_all_windows_have_balances_too():
+    busy = minutes(count=200, lost=100)
+    codes = []
+    for window in range(200):
+        codes += [busy.events[busy.span(window)].tolist(), *([[5] * (window % 7)] * 9)]
+    windows = windows_of(codes, kind=WindowKind.TIME, vocabulary=VOCABULARY)
+    assert fitted(windows).score(windows).argmax() == 1000
+
+
 def test_a_busy_hour_breaks_no_balance():
     detector = fitted(minutes(seed=1))
     assert (detector.score(minutes(seed=2, rate=90)) > 0).mean() < 0.05

@@ -97,6 +97,12 @@ def test_the_sentence_names_the_error_and_its_lines():
     assert (reason.template, reason.actual, reason.events) == (2, "2", (1, 3))
 
 
+def test_an_error_that_goes_on_within_its_first_minutes_is_told_as_young():
+    windows = timed([[0]] * 50 + [[2], [2]])
+    (reason,) = NewTemplate(PartConfig()).fit(windows).explain(windows, 51)
+    assert reason.text == "'write failed' reports an error; first seen moments before"
+
+
 def test_a_log_without_times_is_judged_by_its_lines():
     codes = [[0] * 100] * 60 + [[0] * 99 + [1], [0] * 99 + [2]]
     nowhere = float("nan")

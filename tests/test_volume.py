@@ -40,14 +40,14 @@ def test_steady_services_raise_no_alarm():
     assert alarms(Volume(PartConfig()).fit(windows), windows) == []
 
 
-@pytest.mark.parametrize(("factor", "word"), [(4.0, "lines of api where"), (0.1, "lines of api where")])
-def test_a_burst_and_a_drop_are_found_in_the_windows_that_were_fitted(factor, word):
+@pytest.mark.parametrize("factor", [4.0, 0.1])
+def test_a_burst_and_a_drop_are_found_in_the_windows_that_were_fitted(factor):
     windows = steady(2 * DAY, {300: factor, 301: factor})
     detector = Volume(PartConfig()).fit(windows)
     assert alarms(detector, windows) == [("api", 300), ("api", 301)]
     (reason, *_) = detector.explain(windows, 600)
-    assert "are usual at this hour" in reason.text
-    assert any(word in part.text for part in detector.explain(windows, 600))
+    assert "are usual" in reason.text
+    assert any("lines of api where" in part.text for part in detector.explain(windows, 600))
     assert abs(float(reason.expected) - 65) < 8
 
 
@@ -121,6 +121,8 @@ def test_busy_at_night_is_an_alarm_though_it_would_be_usual_by_day():
     detector = Volume(PartConfig()).fit(rhythm(0, {}))
     found = alarms(detector, rhythm(1, {3 * DAY + 40: 10.0}))
     assert ("api", 3 * DAY + 40) in found
+    reasons = detector.explain(rhythm(1, {3 * DAY + 40: 10.0}), 2 * (3 * DAY + 40))
+    assert all("usual at this hour" in reason.text for reason in reasons)
     assert len(found) <= 2
 
 

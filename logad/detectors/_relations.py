@@ -14,17 +14,22 @@ Floats = NDArray[np.float64]
 EQUAL, AT_MOST, SUM, BALANCED = 0, 1, 2, 3
 SUPPORT: Final = 0.98  # share of the windows it concerns in which a relation holds
 LEAST: Final = 30  # such windows, at least
-MOST_TEMPLATES: Final = 120  # the most common ones, whose pairs are looked at
+MOST_TEMPLATES: Final = 120  # the most common ones, whose exact relations are looked for
+MOST_BALANCED: Final = 400  # the same for ranges, which are mined in one matrix product
 MOST_ROWS: Final = 3000  # distinct count vectors looked at, the heaviest
 MOST_FACTOR: Final = 4
 PARTS: Final = 12  # templates looked at as parts of one sum
 HALF: Final = 0.5  # a bound that is met with equality in fewer windows says little
 CLOSER: Final = 0.25  # variance of a difference against that of independent Poisson counts
-RATIOS: Final = (0.2, 5.0)
-BALANCED_WINDOWS: Final = 48
-BALANCED_MEAN: Final = 0.5  # lines a window
+MOST_RATIO: Final = 5.0
+BALANCED_WINDOWS: Final = 48  # windows that hold a template before it is held to a range
 NEAR: Final = 0.02  # a ratio so near to a small fraction is meant to be it
-EDGE: Final = 0.005  # quantile of the usual range
+EDGE: Final = 0.005  # quantile at each end of the usual range ...
+EDGE_SD: Final = 2.58  # ... which a normal deviate has so many standard deviations out
+LEAST_WIDTH: Final = 0.25  # of a usual range
+LINES: Final = 4  # missing at least before a balance is broken ...
+SHARE: Final = 0.75  # ... and no more than this share of what the other side calls for
+MOST_NATS: Final = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +73,28 @@ class Relations:
     def violation(self, counts: Counts, at: int) -> Floats:
         """How badly each count vector breaks relation `at`, in nats; shape (rows,), 0 where it holds.
 
-        -ln of how rarely the relation is broken, and for ranges more the farther outside.
+        An exact relation weighs -ln of how rarely it is broken; a range the more, the farther outside.
         """
-        rarely = -np.log((self.broken[at] + 0.5) / (self.windows[at] + 1))
-        excess = self._excess(counts, at)
-        return np.where(excess > 0, rarely + np.log1p(excess), 0.0)
-
-    def _excess(self, counts: Counts, at: int) -> Floats:
-        """How far each row is outside the relation: 0 holds, an exact relation is broken by 1."""
         left, right = counts[:, self.left[at]], counts[:, self.right[at]]
+        if self.kind[at] == BALANCED:
+            return self._imbalance(left, right, at)
         if self.kind[at] == EQUAL:
-            return np.where(left != self.factor[at] * right, 1.0, 0.0)
-        if self.kind[at] == AT_MOST:
-            return np.where(left > right, 1.0, 0.0)
-        if self.kind[at] == SUM:
-            return np.where(left + right != counts[:, self.whole[at]], 1.0, 0.0)
-        ratio = balance(left, right, self.factor[at])
-        width = max(self.high[at] - self.low[at], 0.25)
-        over = np.maximum(ratio - self.high[at], self.low[at] - ratio) / width
-        return np.where((left + right > 0) & (over > 0), over, 0.0)
+            broken = left != self.factor[at] * right
+        elif self.kind[at] == AT_MOST:
+            broken = left > right
+        else:
+            broken = left + right != counts[:, self.whole[at]]
+        rarely = -np.log((self.broken[at] + 0.5) / (self.windows[at] + 1))
+        return np.where(broken, rarely, 0.0)
+
+    def _imbalance(self, left: Counts, right: Counts, at: int) -> Floats:
+        """Half the square of how many deviations a balance is off, where it leaves its usual range."""
+        ratio, called = balance(left, right, self.factor[at]), self.factor[at] * right
+        unit = max(self.high[at] - self.low[at], LEAST_WIDTH) / (2 * EDGE_SD)
+        over = np.maximum(ratio - self.high[at], self.low[at] - ratio)
+        fewer, more = np.minimum(left, called), np.maximum(left, called)
+        broken = (over > 0) & (more - fewer >= LINES) & (fewer <= SHARE * more)
+        return np.where(broken, np.minimum((over / unit + EDGE_SD) ** 2 / 2, MOST_NATS), 0.0)
 
 
 def balance(left: Counts, right: Counts, factor: float) -> Floats:
@@ -102,7 +110,7 @@ def mined_exact(counts: Counts, weights: Counts) -> Relations:
     Equal templates form classes; each class is tied to its most frequent member, and only that one takes part
     in bounds and sums, so that one deviation does not break the same relation twice.
     """
-    counts, weights, codes = _looked_at(counts, weights)
+    counts, weights, codes = _looked_at(counts, weights, MOST_TEMPLATES)
     present = counts > 0
     found: list[tuple[float, ...]] = []
     mass = weights @ present
@@ -128,16 +136,16 @@ def mined_exact(counts: Counts, weights: Counts) -> Relations:
 
 def mined_ranges(counts: Counts, weights: Counts) -> Relations:
     """Pairs whose counts go together within a usual range: what windows obey that cut through pairs."""
-    counts, weights, codes = _looked_at(counts, weights)
+    counts, weights, codes = _looked_at(counts, weights, MOST_BALANCED)
     total = weights.sum()
-    caps = np.asarray([_quantile(column, weights, 1 - EDGE) for column in counts.T])
+    caps = np.asarray([_quantile(column[column > 0], weights[column > 0], 1 - EDGE) for column in counts.T])
     clipped = np.minimum(counts, caps).astype(np.float64) if len(codes) else counts.astype(np.float64)
     mean = weights @ clipped / max(total, 1)
     centred = clipped - mean
     covariance = (centred * weights[:, None]).T @ centred / max(total, 1)
     variance = np.diag(covariance)
     found: list[tuple[float, ...]] = []
-    busy = np.flatnonzero(mean >= BALANCED_MEAN)
+    busy = np.flatnonzero(weights @ (counts > 0) >= BALANCED_WINDOWS)
     tied: set[int] = set()
     for left, right in _close_pairs(busy, mean, variance, covariance):
         if left in tied:
@@ -155,11 +163,12 @@ def mined_ranges(counts: Counts, weights: Counts) -> Relations:
     return Relations.of(found)
 
 
-def _looked_at(counts: Counts, weights: Counts) -> tuple[Counts, Counts, Counts]:
+def _looked_at(counts: Counts, weights: Counts, most: int) -> tuple[Counts, Counts, Counts]:
     """The heaviest rows, and the columns of templates common enough to relate."""
-    rows = np.argsort(-weights, kind="stable")[:MOST_ROWS]
+    lot = np.random.default_rng(0).permutation(len(weights))  # equally heavy rows from all over the input
+    rows = np.lexsort((lot, -weights))[:MOST_ROWS]
     mass = weights @ (counts > 0) if len(weights) else np.zeros(counts.shape[1], dtype=np.int64)
-    common = np.argsort(-mass, kind="stable")[:MOST_TEMPLATES]
+    common = np.argsort(-mass, kind="stable")[:most]
     common = np.sort(common[mass[common] >= LEAST])
     return counts[np.ix_(rows, common)], weights[rows], common
 
@@ -228,18 +237,16 @@ def _sums(
 
 def _close_pairs(busy: Counts, mean: Floats, variance: Floats, covariance: Floats) -> list[tuple[int, int]]:
     """Pairs whose difference varies far less than independent counts would, closest first."""
-    found = []
-    for left in busy:
-        for right in busy:
-            ratio = mean[left] / mean[right]
-            if left == right or mean[left] > mean[right] or not RATIOS[0] <= ratio <= RATIOS[1]:
-                continue
-            factor = _plain(ratio)
-            spread = variance[left] - 2 * factor * covariance[left, right] + factor**2 * variance[right]
-            independent = mean[left] + factor**2 * mean[right]
-            if spread < CLOSER * independent and (left < right or mean[left] < mean[right]):
-                found.append((float(spread / independent), int(left), int(right)))
-    return [(left, right) for _, left, right in sorted(found)]
+    means, variances = mean[busy], variance[busy]
+    factor = means[:, None] / means[None, :]
+    spread = variances[:, None] - 2 * factor * covariance[np.ix_(busy, busy)] + factor**2 * variances[None, :]
+    independent = means[:, None] + factor**2 * means[None, :]
+    earlier = np.arange(len(busy))[:, None] < np.arange(len(busy))[None, :]
+    close = (spread < CLOSER * independent) & (factor <= MOST_RATIO)
+    close &= (factor > 1) | ((factor == 1) & earlier)
+    left, right = np.nonzero(close)
+    order = np.argsort((spread / independent)[left, right], kind="stable")
+    return [(int(busy[one]), int(busy[other])) for one, other in zip(left[order], right[order], strict=True)]
 
 
 def _plain(ratio: float) -> float:

@@ -165,8 +165,11 @@ class NewTemplate(Detector):
             present, elapsed = _slots_before(history, np.asarray([code]), np.asarray([moment]))
             unit = "ten-minute spans" if moment > _LINE_CLOCK_ENDS else f"runs of {LINES_A_SLOT:,} lines"
             before = f"in {number(present[0])} of the {number(elapsed[0])} {unit} before"
-            unseen = moment <= history.first[code]
-            seen, expected = ("never seen before", "0") if unseen else (f"seen {before}", f"seen {before}")
+            seen, expected = f"seen {before}", f"seen {before}"
+            if moment <= history.first[code]:
+                seen, expected = "never seen before", "0"
+            elif not present[0]:
+                seen, expected = "first seen moments before", "0"
             often = f", {times} times" if len(places) > 1 else ""
             text = f"{name} reports an error{often}; {seen}"
         else:

@@ -26,6 +26,7 @@ EPISODE: Final = 12  # windows within which exceedances belong together
 NOTABLE: Final = 3.0  # -ln p above which a count is an exceedance
 SUSPICIOUS: Final = 6.0  # -ln p above which a gated count is an episode that may come back
 CERTAIN: Final = 20.0  # -ln p above which it is hardly part of normal life
+HARDLY: Final = 0.05  # lines a window that a sentence calls hardly any
 UP, DOWN, SILENT = 1, -1, 0
 
 
@@ -319,7 +320,9 @@ class Volume(Detector):
         events = windows.events[windows.span(row)]
         total = code == self._width
         what = f"lines of {service}" if total else f"times {quoted(windows, code)}"
-        text = f"{number(value)} {what} where {number(round(mean, 1))} are usual at this hour"
+        when = " at this hour" if np.ptp(self._baseline.means[series]) > 0 else ""
+        usual = f"{number(round(mean, 1))} are" if mean >= HARDLY else "hardly any is"
+        text = f"{number(value)} {what} where {usual} usual{when}"
         places = np.arange(len(events)) if total else np.flatnonzero(events == code)
         shown = tuple(int(event) for event in places[:3])
         return Contribution(
