@@ -75,8 +75,11 @@ class Intake:
         self._mined += len(shapes)
         return shapes
 
-    def take(self, buffers: Sequence[Buffer], *, flush: bool) -> pl.DataFrame:
-        """The records that are complete now, mined, merged by time; `flush` completes the last ones."""
+    def take(self, buffers: Sequence[Buffer], *, flush: bool, whole: bool = False) -> pl.DataFrame:
+        """The records that are complete now, mined, streams merged by time.
+
+        `flush` completes the last ones. With `whole` nothing ever follows: all is put in order of time.
+        """
         frames: dict[str, list[pl.DataFrame]] = {}
         with self._telemetry.stage("parse"):
             for buffer in buffers:
@@ -88,7 +91,7 @@ class Intake:
             if flush:
                 for name, stream in self._streams.items():
                     frames.setdefault(name, []).append(stream.recorder.flush())
-        records = _merged([pl.concat(parts) for parts in frames.values()])
+        records = _merged([pl.concat(parts) for parts in frames.values()], whole=whole)
         with self._telemetry.stage("mine"):
             records = self.miner.assign(records)
         for name, newest in records.group_by("stream").agg(pl.col("time").dt.epoch("us").max()).iter_rows():
@@ -133,13 +136,14 @@ def empty_records() -> pl.DataFrame:
     return pl.DataFrame(schema={**RECORD_SCHEMA, "template": pl.Int32()})
 
 
-def _merged(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """Streams merged by time, each in its own order; streams without times come as they are."""
+def _merged(frames: list[pl.DataFrame], *, whole: bool) -> pl.DataFrame:
+    """Streams merged by time, each in its own order unless it is `whole`; without times as they come."""
     frames = [frame for frame in frames if not frame.is_empty()]
     if not frames:
         return empty_records().drop("template")
-    if len(frames) == 1:
+    if len(frames) == 1 and not whole:
         return frames[0]
     records = pl.concat(frames)
-    order = pl.col("time").cum_max().forward_fill().backward_fill().over("stream")
+    time = pl.col("time") if whole else pl.col("time").cum_max()
+    order = time.forward_fill().backward_fill().over("stream")
     return records.with_columns(order.alias("_order")).sort("_order", maintain_order=True).drop("_order")

@@ -21,9 +21,9 @@ from logad.windows import Windowing, Windows, joined
 KEPT_WINDOWS: Final = 20_000
 """A judge learns from at most so many of the last windows."""
 FIRST_WINDOWS: Final = 100
-"""Without a `--warmup` a view's judge is first learned from so many windows ..."""
+"""Without a `--warmup` a view is first judged after so many windows; of time: after so many spans ..."""
 FIRST_SECONDS: Final = 7_200
-"""... time windows: or from so much time, whichever comes first."""
+"""... or from so much time, if that is less."""
 FEWEST_WINDOWS: Final = 10
 """No judge is learned from fewer windows than this, however short the warm-up."""
 GROWTH: Final = 0.25
@@ -125,13 +125,12 @@ class View:
         found: list[Verdict] = []
         done = 0
         while done < len(windows):
+            self._learn_if_due(int(ends[done]), warmup_over=warmup_over)
             room = self._until_fit(ends[done:], warmup_over=warmup_over)
             part = windows.take(np.arange(done, min(done + room, len(windows))))
-            if len(part):
-                found += self._judged(part)
-                self._remember(part)
-                done += len(part)
-            self._learn_if_due(int(ends[min(done, len(ends) - 1)]), warmup_over=warmup_over)
+            found += self._judged(part)
+            self._remember(part)
+            done += len(part)
         return [
             Closed(int(at), self.number, row, verdict)
             for row, (at, verdict) in enumerate(zip(ends, found, strict=True))
@@ -148,10 +147,9 @@ class View:
             return f"{self.windowing.kind}: learned from {min(self._fit.at, KEPT_WINDOWS):,} {what}"
         if self._asked:
             return f"{self.windowing.kind}: learning until the warm-up is over"
-        until = f"{FIRST_WINDOWS} {what}"
         if self.windowing.kind is WindowKind.TIME:
-            until += f" or {format_duration(FIRST_SECONDS)}, whichever comes first"
-        return f"{self.windowing.kind}: learning until it has seen {until}"
+            return f"{self.windowing.kind}: learning from the first {format_duration(self._first_seconds)}"
+        return f"{self.windowing.kind}: learning from the first {FIRST_WINDOWS} {what}"
 
     def taken_state(self) -> ViewState:
         """What changed since the last call, for the ledger."""
@@ -211,25 +209,23 @@ class View:
             return max(1, self._fit.at + max(1, round(learned * GROWTH)) - self.closed)
         if self._asked:
             return max(FEWEST_WINDOWS - self.closed, 1) if warmup_over else len(ends)
-        room = max(FIRST_WINDOWS - self.closed, 1)
         if self.windowing.kind is WindowKind.TIME:
             began = self._began if self._began is not None else int(ends[0])
-            late = int(np.searchsorted(ends, began + FIRST_SECONDS * _SECOND))
-            room = min(room, max(late, FEWEST_WINDOWS - self.closed, 1))
-        return room
+            early = int(np.searchsorted(ends, began + self._first_seconds * _SECOND))
+            return max(early, FEWEST_WINDOWS - self.closed, 1)
+        return max(FIRST_WINDOWS - self.closed, 1)
 
     def _learn_if_due(self, now: int, *, warmup_over: bool) -> None:
+        """Learn before the window that closes at `now` is judged, if it is time to."""
         if self._fit is not None:
             due = self.closed >= self._fit.at + max(1, round(min(self._fit.at, KEPT_WINDOWS) * GROWTH))
         elif self._asked:
             due = warmup_over and self.closed >= FEWEST_WINDOWS
+        elif self.windowing.kind is WindowKind.TIME:
+            lasted = self._began is not None and now >= self._began + self._first_seconds * _SECOND
+            due = lasted and self.closed >= FEWEST_WINDOWS
         else:
-            lasted = (
-                self.windowing.kind is WindowKind.TIME
-                and self._began is not None
-                and now >= self._began + FIRST_SECONDS * _SECOND
-            )
-            due = self.closed >= FIRST_WINDOWS or (lasted and self.closed >= FEWEST_WINDOWS)
+            due = self.closed >= FIRST_WINDOWS
         if due:
             fit = Fit(self.closed, self._codes)
             self._fits.append(fit)
@@ -247,6 +243,10 @@ class View:
         with self._telemetry.stage("detect"):
             self.judge = self._teach(replace(taught, vocabulary=taught.vocabulary[: fit.vocabulary]))
         self._fit = fit
+
+    @property
+    def _first_seconds(self) -> float:
+        return min(FIRST_WINDOWS * (self.windowing.span_seconds or 0.0), FIRST_SECONDS)
 
     def _close_times(self, windows: Windows) -> NDArray[np.int64]:
         """When each window closed, microseconds on the log's clock; 0 where it has no time."""

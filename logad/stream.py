@@ -319,7 +319,8 @@ class _Run:
         flush = not self._options.follow or (silent > _FLUSH_SECONDS and not self._flushed)
         if buffers or flush:
             self._flushed = flush
-            records = self._within(self.intake.take(buffers, flush=flush))
+            finite = not self._options.follow
+            records = self._within(self.intake.take(buffers, flush=flush, whole=finite))
             if self._views:
                 self._judge(records)
             elif not records.is_empty():

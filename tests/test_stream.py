@@ -99,7 +99,7 @@ def test_a_window_teaches_only_its_successors(log, tmp_path):
 
 
 @pytest.mark.parametrize("buffer_bytes", [1 << 12, 1 << 14, 1 << 20])
-@pytest.mark.parametrize("windowing", [SESSIONS, Windowing(WindowKind.TIME, span_seconds=60)])
+@pytest.mark.parametrize("windowing", [SESSIONS, Windowing(WindowKind.TIME, span_seconds=20)])
 def test_how_the_input_is_cut_changes_no_verdict(log, windowing, buffer_bytes):
     _, whole, _ = judged(log, None, windowing=windowing)
     _, cut, _ = judged(
@@ -111,6 +111,8 @@ def test_how_the_input_is_cut_changes_no_verdict(log, windowing, buffer_bytes):
         buffer_bytes=buffer_bytes,
         batch_bytes=buffer_bytes,
     )
+    assert not whole[-1].learning
+    assert [verdict.learning for verdict in cut] == [verdict.learning for verdict in whole]
     assert [verdict.id for verdict in cut] == [verdict.id for verdict in whole]
     assert [verdict.score for verdict in cut] == [verdict.score for verdict in whole]
     assert [verdict.window for verdict in cut] == [verdict.window for verdict in whole]
