@@ -13,6 +13,7 @@ from logad import batch, config, models, rules
 from logad.batch import Observer
 from logad.checkup import doctor
 from logad.errors import InputError
+from logad.handling import ack, incidents, mute
 from logad.judge import Judge
 from logad.live import BacktestResult, WatchResult, backtest, watch
 from logad.mining import Miner, parameters
@@ -31,9 +32,12 @@ __all__ = [
     "TemplatesResult",
     "TrainResult",
     "WatchResult",
+    "ack",
     "backtest",
     "doctor",
     "explain",
+    "incidents",
+    "mute",
     "scan",
     "templates",
     "train",
@@ -152,6 +156,8 @@ def scan(
         apart = Telemetry()
         reference = batch.read([str(path) for path in baseline], setup.reading, miner, apart, observer)
     corpus = setup.read(sources, miner, observer)
+    if stored is None:
+        batch.settle([corpus, *([reference] if reference else [])], miner, setup.telemetry)
     windowing = batch.chosen_windowing(corpus, setup.reading)
     observer.note("windows", windowing.describe())
     windows = batch.windows_of(corpus, windowing, miner, setup.telemetry)
@@ -201,6 +207,7 @@ def train(
     setup = Setup.of(options)
     miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
     corpus = setup.read(sources, miner, observer)
+    batch.settle([corpus], miner, setup.telemetry)
     windowing = batch.chosen_windowing(corpus, setup.reading)
     observer.note("windows", windowing.describe())
     windows = batch.windows_of(corpus, windowing, miner, setup.telemetry)
@@ -239,6 +246,7 @@ def templates(
     setup = Setup.of(options)
     miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
     corpus = setup.read(sources, miner, observer)
+    batch.settle([corpus], miner, setup.telemetry)
     aliases: dict[int, list[str]] = {}
     for past, code in miner.aliases().items():
         aliases.setdefault(code, []).append(past)

@@ -43,6 +43,8 @@ def read(
 ) -> Corpus:
     """Read the sources to their ends; the format of each stream is detected once.
 
+    Templates that turned out to be one while reading are still apart: see `settle`.
+
     Raises:
         InputError: no source could be read, or none holds a record.
     """
@@ -85,6 +87,15 @@ def read(
         found = f"no records ({what})" if what else "no records"
         raise InputError(", ".join(specs), found, "at least one line of log")
     return corpus
+
+
+def settle(corpora: Sequence[Corpus], miner: Miner, telemetry: Telemetry) -> None:
+    """Take together the templates that turned out to be one, in everything that was read with this miner."""
+    with telemetry.stage("mine"):
+        for corpus in corpora:
+            corpus.records = miner.settled(corpus.records)
+        used = pl.concat([corpus.records["template"] for corpus in corpora]).n_unique()
+        telemetry.templates = used
 
 
 def windows_of(corpus: Corpus, chosen: Windowing, miner: Miner, telemetry: Telemetry) -> Windows:

@@ -324,6 +324,68 @@ def explain(id_: str, config: Path | None, state_dir: Path | None, form: str) ->
     return ExitCode.DONE
 
 
+_place = _options(
+    click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="One YAML file."),
+    click.option(
+        "--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where models and verdicts live."
+    ),
+)
+
+
+@cli.command()
+@click.option("--state", type=click.Choice(["open", "resolved", "muted"]), help="Only these.")
+@_place
+def incidents(state: str | None, config: Path | None, state_dir: Path | None) -> int:
+    """The incidents of a watch, latest first; also while it runs."""
+    from logad import handling
+
+    width, _ = _looks(sys.stdout)
+    for one in handling.incidents(state=state, config=config, state_dir=state_dir):
+        line = (
+            f"{one.id[:12]}  {one.state:<8}  {one.severity:<6}  {one.updated:%Y-%m-%d %H:%M}  "
+            f"{one.verdicts:>4,}  {one.service:<12}  {_visible(one.title)}"
+        )
+        click.echo(line if len(line) <= width else line[: width - 1] + "…")
+    return ExitCode.DONE
+
+
+@cli.command()
+@click.argument("id_", metavar="ID")
+@click.option("--who", default=lambda: os.environ.get("USER", "someone"), help="Who takes it (default: you).")
+@_place
+def ack(id_: str, who: str, config: Path | None, state_dir: Path | None) -> int:
+    """Notes that somebody has taken an incident."""
+    from logad import handling
+
+    incident = handling.ack(id_, who=who, config=config, state_dir=state_dir)
+    click.echo(f"incident {incident.id[:12]} is with {who}: {_visible(incident.title)}")
+    return ExitCode.DONE
+
+
+def _muter() -> str:
+    return f"muted by {os.environ.get('USER', 'someone')}"
+
+
+@cli.command()
+@click.argument("id_", metavar="ID")
+@click.option("--reason", default=_muter, help="Why nobody wants to hear of it (default: who muted it).")
+@click.option("--for", "lasting", metavar="SPAN", help="For so long, such as 7d (default: for ever).")
+@_place
+def mute(id_: str, reason: str, lasting: str | None, config: Path | None, state_dir: Path | None) -> int:
+    """Sends nothing more of what an incident is about; scores stay as they are."""
+    from datetime import UTC, datetime
+
+    from logad import handling
+
+    now = datetime.now(UTC)
+    incident, path = handling.mute(
+        id_, reason=reason, now=now, lasting=lasting, config=config, state_dir=state_dir
+    )
+    click.echo(f"muted: {_visible(incident.title)}")
+    click.echo(f"the rule is in {path}; a running watch takes it up when it is started again")
+    return ExitCode.DONE
+
+
 @cli.command(name="config")
 @click.argument("path", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
 @click.option("--schema", "as_schema", is_flag=True, help="Print the JSON Schema for editors.")
@@ -381,10 +443,7 @@ def init(path: Path) -> int:
 
 
 @cli.command()
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="One YAML file.")
-@click.option(
-    "--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where models and verdicts live."
-)
+@_place
 def doctor(config: Path | None, state_dir: Path | None) -> int:
     """Checks what a run needs: configuration, rules, templates, state folder, sources, notifiers, sinks."""
     from logad import api

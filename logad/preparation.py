@@ -26,6 +26,7 @@ from logad.windows import Windowing
 
 LEDGER: Final = "ledger.sqlite"
 SCANS: Final = "scans.sqlite"
+RULES: Final = "rules"
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,19 @@ class Setup:
         settings = config.load(Path(path) if path else None, os.environ)
         if state_dir := options.get("state_dir"):
             settings = settings.model_copy(update={"state_dir": Path(state_dir)})
-        return cls(settings, checked(_over(settings, options)), rules.load(settings.rules), Telemetry())
+        own = settings.state_dir / RULES
+        folders = (*([own] if own.is_dir() else []), *settings.rules)
+        return cls(settings, checked(_over(settings, options)), rules.load(folders), Telemetry())
 
     @property
     def store(self) -> Path:
         """Where the models are."""
         return self.settings.state_dir / "models"
+
+    @property
+    def own_rules(self) -> Path:
+        """The user's folder that new rules go to."""
+        return self.settings.rules[-1] if self.settings.rules else self.settings.state_dir / RULES
 
     @property
     def context(self) -> str:

@@ -127,7 +127,7 @@ def _rows_told(ledger: Path) -> str:
     strangest = (
         "SELECT substr(id, 1, 12), substr(time, 1, 19), service, printf('%.2f', score), severity,"
         " substr(json_extract(verdict, '$.reasons[0].text'), 1, 60)"
-        " FROM verdicts WHERE anomalous ORDER BY score DESC, seq LIMIT 8"  # noqa: S608  (constant text)
+        " FROM verdicts WHERE anomalous ORDER BY score DESC, seq LIMIT 8"
     )
     with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
         rows = db.execute(strangest).fetchall()
@@ -164,7 +164,7 @@ def _next_told(state: Path, logs: Path, verdicts: list[Verdict]) -> str:
     if worst is not None:
         told.append(f"  logad explain {worst.id[:12]} --state-dir {state}")
     told += [
-        f"  sqlite3 {state / LEDGER} 'SELECT * FROM verdicts WHERE anomalous'",
+        f"  sqlite3 {state / LEDGER} .tables",
         f"  logad scan {logs}",
         "  logad scan YOUR.log",
     ]

@@ -162,7 +162,7 @@ def _request(rng: random.Random, moment: float, *, finished: bool) -> Iterator[L
 
 
 def _stock(rng: random.Random, end: float, incidents: Sequence[Planted]) -> Iterator[Line]:
-    """The background service: a heartbeat, synchronisations over connections, now and then a slow supplier."""
+    """The background service: a heartbeat, synchronisations over connections, a slow supplier now and then."""
     silent, refused = _running(incidents, "silence"), _running(incidents, "new error")
     leaking = _running(incidents, "open/close")
 
@@ -178,9 +178,8 @@ def _stock(rng: random.Random, end: float, incidents: Sequence[Planted]) -> Iter
             continue
         yield line(moment, "INFO", "main", f"heartbeat, queue {rng.randrange(0, 40)}")
         number = next(numbers)
-        yield line(
-            moment + 0.5, "INFO", thread, f"connection {number} opened to 10.2.0.{rng.randrange(3, 6)}"
-        )
+        peer = f"10.2.0.{rng.randrange(3, 6)}"
+        yield line(moment + 0.5, "INFO", thread, f"connection {number} opened to {peer}")
         yield line(moment + 1.2, "INFO", thread, f"synchronised {rng.randrange(1, 200)} articles")
         if rng.random() < 0.03:  # noqa: PLR2004  (the supplier is slow several times an hour: normal)
             slow = line(moment + 1.5, "WARN", thread, "supplier slow, trying again")
