@@ -19,6 +19,9 @@ CONTINUES: Final = (
 )
 """How lines begin that go on with a record."""
 _SHARE: Final = 0.9
+_PROBE: Final = 200
+_PROBE_SHARE: Final = 0.7
+"""What few lines show so rarely is not asked of all of them."""
 _LEAST_TIMED: Final = 0.2
 _LEAST_TOKENS: Final = 0.5
 _LEAST_PROGRAMS: Final = 0.3
@@ -139,8 +142,13 @@ def _find_time(
     that has the time already, it must come first.
     """
     places: Counter[tuple[int, str]] = Counter()
-    forms = (given,) if given else FORMATS
-    matchers = [re.compile(rf"(?:^|(?<=[\s\[(<|\"'=,A-Z;>])){form.pattern}(?![\w])") for form in forms]
+    probe = [line[: REACH + 40] for line in lines[:: 1 + len(lines) // _PROBE]]
+    forms, matchers = list[TimeFormat](), list[re.Pattern[str]]()
+    for form in (given,) if given else FORMATS:
+        matcher = re.compile(rf"(?:^|(?<=[\s\[(<|\"'=,A-Z;>])){form.pattern}(?!\w)")
+        if any(matcher.search(head) for head in probe):
+            forms.append(form)
+            matchers.append(matcher)
     starts: dict[tuple[int, str], list[tuple[int, int]]] = {}
     for line in lines:
         head = line[: REACH + 40]
@@ -286,8 +294,11 @@ def _kinds(taken: set[str], *, syslog: bool, timed: bool) -> list[_Field]:
 
 def _next_field(rests: list[str], kinds: list[_Field]) -> tuple[_Field, float] | None:
     """The first kind that nearly all rests begin with, and the share of them that do."""
+    probe = rests[:: 1 + len(rests) // _PROBE]
     for kind in kinds:
         matcher = re.compile(kind.pattern)
+        if sum(bool(matcher.match(rest)) for rest in probe) < _PROBE_SHARE * len(probe):
+            continue
         matches = [match for rest in rests if (match := matcher.match(rest))]
         share = len(matches) / max(len(rests), 1)
         if share < _SHARE:
