@@ -73,6 +73,8 @@ def test_windows_in_time_begin_and_end_anywhere():
     cut = [stream[place : place + 7] for place in range(0, len(stream), 7)]
     windows = sessions(cut, kind=WindowKind.TIME)
     assert fitted(windows).score(windows).max() < 2.0
+    aligned = fitted(sessions([ORDINARY] * 200, kind=WindowKind.TIME))
+    assert aligned.score(sessions([ORDINARY[1:], ORDINARY[:3]], kind=WindowKind.TIME)).max() < 2.0
     swapped = sessions([[LOGIN, BROWSE, SHIP, PAY, LOGOUT]], kind=WindowKind.TIME)
     assert fitted(windows).score(swapped)[0] > 4.0
 
