@@ -15,15 +15,17 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from logad import registry
+from logad import opensearch_client, registry
 from logad.contracts import PartConfig
 from logad.notify.email import EmailNotifier
 from logad.notify.slack import SlackNotifier
 from logad.notify.stdout import StdoutNotifier
 from logad.rendering import Renderer
 from logad.sinks.jsonl import JsonlSink
+from logad.sinks.opensearch import OpenSearchSink
 from logad.sinks.sqlite import SqliteSink
 from logad.sources.file import FileSource
+from logad.sources.opensearch import OpenSearchSource
 from logad.sources.stdin import StdinSource
 from logad.telemetry import Telemetry
 from logad.testing import ContractBroken
@@ -36,7 +38,7 @@ from logad.types import WindowKind
 NO_LIMIT = 10_000_000  # mail and a terminal take any length; this says so
 NO_SERVICE = "it speaks to no service"
 ONCE = "a pipe can be read once; nothing is there to go back to"
-SERVER = "it needs a server: its own tests start a real one"
+SERVER = "it needs a real server: the tests at the end of this file start one"
 EXEMPT = {
     # (part, promise or * for all of them): why
     ("stdin", "resuming_at_any_cursor_neither_loses_nor_repeats"): ONCE,
@@ -73,9 +75,11 @@ def plain_file():
     place = folder() / "app.log"
     place.write_bytes(LINES)
 
-    def append(data):
+    def append(count):
+        news = b"".join(b"2026-01-05 00:01:%02d INFO shop news\n" % n for n in range(count))
         with place.open("ab") as file:
-            file.write(data)
+            file.write(news)
+        return news
 
     def opened(spec):
         return lambda telemetry: FileSource(
@@ -389,3 +393,73 @@ def test_every_promise_of_a_detector_is_broken_by_one_of_the_ways():
             except (ContractBroken, ValueError, AttributeError):
                 noticed.add(promise)
     assert {promise.__name__ for promise in PROMISES} == {promise.__name__ for promise in noticed}
+
+
+# OpenSearch, where a server can run.
+
+
+class Indexed:
+    """An index of documents, each a second younger than the last."""
+
+    def __init__(self, url, documents):
+        self.client = opensearch_client.connect(opensearch_client.address(url), None, None, None)
+        self.url = url
+        self.index = f"shop-{next(NUMBERS)}"
+        self.count = 0
+        self.content = b""
+        for begin in range(0, documents, 2000):
+            self.content += self.add(min(2000, documents - begin))
+
+    def add(self, count):
+        lines, actions = [], []
+        for number in range(self.count, self.count + count):
+            document = {"@timestamp": f"2026-01-05T00:00:00.{number:06d}Z", "message": f"request {number}"}
+            known = {"_index": self.index, "_id": f"{number:06d}"}
+            actions += [json.dumps({"create": known}), json.dumps(document)]
+            lines.append(json.dumps({**known, **document}, separators=(",", ":")) + "\n")
+        self.count += count
+        done = self.client.bulk(body="\n".join(actions) + "\n", params={"refresh": "true"})
+        assert not done["errors"]
+        return "".join(lines).encode()
+
+    def source(self, index):
+        spec = f"opensearch+{self.url}/{index}"
+        return lambda telemetry: OpenSearchSource(
+            spec, OpenSearchSource.Config(), telemetry, sleep=lambda _seconds: None
+        )
+
+    def case(self):
+        return SourceCase(self.source(self.index), self.content, self.add, self.source("none"))
+
+
+def verdicts_index(url):
+    index = f"verdicts-{next(NUMBERS)}"
+    config = OpenSearchSink.Config(url=SecretStr(url), index=index)
+
+    def stored():
+        client = opensearch_client.connect(opensearch_client.address(url), None, None, None)
+        client.indices.refresh(index=index)
+        hits = client.search(index=index, body={"size": 5000})["hits"]["hits"]
+        client.close()
+        verdicts = {hit["_id"]: hit["_source"] for hit in hits}
+        for verdict in verdicts.values():
+            del verdict["@timestamp"]
+        return verdicts
+
+    return SinkCase(lambda: OpenSearchSink(config, Telemetry()), stored)
+
+
+NUMBERS = iter(range(1000))
+
+
+@pytest.mark.server
+def test_opensearch_keeps_the_promises_of_a_source(opensearch_url, monkeypatch):
+    monkeypatch.setattr("logad.sources.opensearch.PAGE_DOCUMENTS", 7)
+    for check in source_checks(OpenSearchSource, lambda: Indexed(opensearch_url, 20).case()):
+        check()
+
+
+@pytest.mark.server
+def test_opensearch_keeps_the_promises_of_a_sink(opensearch_url):
+    for check in sink_checks(OpenSearchSink, lambda: verdicts_index(opensearch_url)):
+        check()

@@ -15,7 +15,8 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 Promise = Callable[["SourceCase"], None]
 
-_POLLS = 50  # a follower says None about 5 times a second; more of them without news end a check
+_POLLS = 100  # what a follower may say, None included, before a check looks at it
+_QUIET = 12
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class SourceCase:
     """A new source at the place; its buffers should be small, so that there are several."""
     content: bytes
     """All that lies there, newest last, each line with its newline."""
-    append: Callable[[bytes], None] | None = None
-    """Adds whole lines at the end; None where it cannot grow: the checks of it must be left out by name."""
+    append: Callable[[int], bytes] | None = None
+    """Adds so many lines at the end and gives what is to be yielded for them; None where the place cannot
+    grow: the checks of it must then be left out by name."""
     missing: Callable[[Telemetry], Source] | None = None
     """A source at a place that does not exist; None as above."""
 
@@ -113,8 +115,8 @@ def what_is_appended_is_followed_once(case: SourceCase) -> None:
     try:
         following = source.follow({})
         require(_joined(_until_quiet(following)) == case.content, "follow does not yield what is there")
-        for news in (b"one more\n", b"two more\nthree more\n"):
-            append(news)
+        for count in (1, 2):
+            news = append(count)
             got = _joined(_until_quiet(following))
             require(got == news, f"{news!r} was appended; follow yielded {got!r}")
     finally:
@@ -125,13 +127,13 @@ def following_from_a_cursor_goes_on_there(case: SourceCase) -> None:
     """What was appended while nobody looked is yielded, and nothing else."""
     append = _given(case.append)
     cursors = {buffer.stream: buffer.cursor for buffer in _all(case)[0]}
-    append(b"while nobody looked\n")
+    news = append(2)
     source = case.open(Telemetry())
     try:
         got = _joined(_until_quiet(source.follow(cursors)))
     finally:
         source.close()
-    require(got == b"while nobody looked\n", f"follow yielded {got!r}")
+    require(got == news, f"{news!r} was appended; follow yielded {got!r}")
 
 
 def a_missing_place_is_an_input_error_of_the_first_read(case: SourceCase) -> None:
@@ -176,14 +178,14 @@ def _all(case: SourceCase) -> tuple[list[Buffer], Telemetry]:
 
 
 def _until_quiet(following: Iterator[Buffer | None]) -> list[Buffer]:
-    """The buffers up to the second None in a row."""
+    """The buffers up to a dozen None in a row: not every look at the place need be a look for news."""
     got: list[Buffer] = []
     quiet = 0
     for buffer in islice(following, _POLLS):
         quiet = quiet + 1 if buffer is None else 0
         if buffer is not None:
             got.append(buffer)
-        if quiet == 2:  # noqa: PLR2004  (one may come between two halves of the news)
+        if quiet == _QUIET:
             break
     return got
 
