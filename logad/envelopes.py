@@ -103,13 +103,18 @@ class Envelope:
         return Envelope(**(stored | paths | {"message": message, "within": within}))
 
 
-def detect(lines: list[str], message_field: str | None = None, service_field: str | None = None) -> Envelope:
+def detect(
+    lines: list[str],
+    message_field: str | None = None,
+    service_field: str | None = None,
+    given: TimeFormat | None = None,
+) -> Envelope:
     """The envelope of most of these lines (none of them blank).
 
     >>> detect(['{"ts": 1700000000, "msg": "hello", "level": 30}']).message
     (('msg',),)
     """
-    outer = _outermost(lines, message_field, service_field)
+    outer = _outermost(lines, message_field, service_field, given)
     if outer.kind not in ("cri", "docker", "json"):
         return outer
     parts = unwrap(pl.Series("raw", lines, dtype=pl.String), outer)
@@ -117,27 +122,28 @@ def detect(lines: list[str], message_field: str | None = None, service_field: st
         "inner"
     ].to_list()
     if outer.kind == "json":
-        within = _outermost(texts, None, service_field)
+        within = _outermost(texts, None, service_field, given)
     else:
-        within = _outermost(texts, message_field, service_field)
+        within = _outermost(texts, message_field, service_field, given)
     if within.kind != "json" and (within.kind != "logfmt" or outer.kind == "json"):
         return outer
     return replace(outer, within=within, time_format=outer.time_format or within.time_format)
 
 
-def _outermost(lines: list[str], message_field: str | None, service_field: str | None) -> Envelope:
+def _outermost(
+    lines: list[str], message_field: str | None, service_field: str | None, given: TimeFormat | None
+) -> Envelope:
     documents = [document for document in map(_json_object, lines) if document is not None]
     if documents and len(documents) >= _MAJORITY * len(lines):
         if all(set(document) in _DOCKER_KEYS for document in documents[:100]):
             return Envelope("docker", (("log",),), ("time",), "ISO 8601")
-        return _choose(
-            "json", [dict(_leaves(document)) for document in documents], message_field, service_field
-        )
+        rows = [dict(_leaves(document)) for document in documents]
+        return _choose("json", rows, message_field, service_field, given)
     if sum(bool(re.match(_CRI, line)) for line in lines) > _MAJORITY * len(lines):
         return Envelope("cri", time=("time",), time_format="ISO 8601")
     if sum(bool(_LOGFMT.fullmatch(line)) for line in lines) > _LOGFMT_SHARE * len(lines):
         rows = [dict(_pairs(line)) for line in lines]
-        return _choose("logfmt", rows, message_field, service_field)
+        return _choose("logfmt", rows, message_field, service_field, given)
     return Envelope("plain")
 
 
@@ -272,11 +278,15 @@ def _leaves(value: dict[str, Any], above: Path = ()) -> list[tuple[Path, str]]:
 
 
 def _choose(
-    kind: EnvelopeKind, rows: list[dict[Path, str]], message_field: str | None, service_field: str | None
+    kind: EnvelopeKind,
+    rows: list[dict[Path, str]],
+    message_field: str | None,
+    service_field: str | None,
+    given: TimeFormat | None,
 ) -> Envelope:
     coverage = Counter(path for row in rows for path in row)
     values = {path: [row[path] for row in rows if path in row] for path in coverage}
-    time = _time_path(values, len(rows))
+    time = _time_path(values, len(rows), given)
     if service_field:
         service: Path | None = _named(service_field, values)
         pods = bool(_POD.search(service_field.lower()))
@@ -322,23 +332,24 @@ def _message_paths(values: dict[Path, list[str]], rows: int) -> tuple[Path, ...]
     return (best,) if best is not None and words[best] >= _COVERAGE * rows else ()
 
 
-def _time_path(values: dict[Path, list[str]], rows: int) -> tuple[Path, TimeFormat] | None:
-    by_name = {_name(path): path for path in reversed(values) if len(values[path]) >= _COVERAGE * rows}
+def _time_path(
+    values: dict[Path, list[str]], rows: int, given: TimeFormat | None
+) -> tuple[Path, TimeFormat] | None:
+    """The field that holds the time, and its format; a given format finds the field whatever its name."""
+    covering = {path: texts for path, texts in values.items() if len(texts) >= _COVERAGE * rows}
+    by_name = {_name(path): path for path in reversed(covering)}
+    if given:
+        return next(((path, given) for path, texts in covering.items() if _fits(given, texts)), None)
     for name in TIME_NAMES:
-        form = whole_format(values[by_name[name]]) if name in by_name else None
-        if form is not None:
-            return by_name[name], form
+        if name in by_name:
+            for form in FORMATS:
+                if form.lacks != "date" and _fits(form, values[by_name[name]]):
+                    return by_name[name], form
     return None
 
 
-def whole_format(texts: list[str]) -> TimeFormat | None:
-    """The format with a date that most of these texts have from end to end."""
-    for form in FORMATS:
-        if form.lacks != "date":
-            fits = sum(bool(re.fullmatch(form.pattern, text)) for text in texts)
-            if fits > _MAJORITY * len(texts):
-                return form
-    return None
+def _fits(form: TimeFormat, texts: list[str]) -> bool:
+    return sum(bool(re.fullmatch(form.pattern, text)) for text in texts) > _MAJORITY * len(texts)
 
 
 def _service_path(values: dict[Path, list[str]], rows: int) -> tuple[Path | None, bool]:

@@ -16,7 +16,7 @@ from logad.envelopes import Envelope
 from logad.errors import UsageError
 from logad.layouts import Header
 from logad.telemetry import Telemetry
-from logad.timestamps import FORMATS, Calendar, TimeFormat
+from logad.timestamps import Calendar
 from logad.types import RECORD_SCHEMA, Buffer, Level
 
 Starts = Literal["line", "header", "indent", "given"]
@@ -126,10 +126,10 @@ def detect(sample: bytes, stream: str, overrides: Overrides, modified: datetime 
     column, _ = lines.split_lines(whole.removeprefix(lines.BYTE_ORDER_MARK), encoding)
     column = column.head(_SAMPLE_LINES)
     filled = column.filter(column.str.contains(r"\S"))
-    envelope = envelopes.detect(filled.to_list(), overrides.message_field, overrides.service_field)
+    given = timestamps.given(overrides.time_format) if overrides.time_format else None
+    envelope = envelopes.detect(filled.to_list(), overrides.message_field, overrides.service_field, given)
     parts = envelopes.unwrap(filled, envelope)
     inner = parts.filter("sound")["inner"]
-    given = timestamps.given(overrides.time_format) if overrides.time_format else None
     learned = inner.filter(inner.str.contains(r"\S")).gather_every(1 + len(inner) // _LEARNED_LINES)
     header = layouts.learn(learned.to_list(), given, wrapped=bool(envelope.time_format))
     layout = Layout(
@@ -289,7 +289,9 @@ class Recorder:
         layout = self._layout
         found = pl.Series("time", [None], dtype=RECORD_SCHEMA["time"]).new_from_index(0, len(firsts))
         if layout.envelope.time_format:
-            found, _ = timestamps.parse(firsts["time"], _format(layout.envelope.time_format), layout.zone)
+            found, _ = timestamps.parse(
+                firsts["time"], timestamps.named(layout.envelope.time_format), layout.zone
+            )
         for form in layout.header.times:
             if not found.null_count():
                 break
@@ -332,10 +334,6 @@ def _starts(envelope: Envelope, header: Header, overrides: Overrides) -> Starts:
     if overrides.multiline:
         return "given"
     return "header" if header.times else "indent"
-
-
-def _format(name: str) -> TimeFormat:
-    return next(form for form in FORMATS if form.name == name)
 
 
 def _header_parts(inner: pl.Series, header: Header) -> pl.DataFrame:

@@ -120,6 +120,7 @@ _VARIANTS: Final[dict[str, tuple[str, ...]]] = {
     "yy/mm/dd": ("%y/%m/%d %H:%M:%S%.f", "%m/%d/%y %H:%M:%S%.f", "%d/%m/%y %H:%M:%S%.f"),
     "mm/dd/yyyy": ("%m/%d/%Y %H:%M:%S%.f", "%d/%m/%Y %H:%M:%S%.f"),
 }
+_GIVEN: Final = ", as given"
 _DIRECTIVES: Final = {
     "Y": r"\d{4}",
     "y": r"\d{2}",
@@ -155,7 +156,7 @@ def given(text: str) -> TimeFormat:
         UsageError: it holds a directive that is not known, or none at all.
     """
     if text == "%s":
-        return TimeFormat("seconds since 1970, as given", _DIRECTIVES["s"])
+        return TimeFormat(text + _GIVEN, _DIRECTIVES["s"])
     pieces = re.findall(r"[.,]%f|%.|[^%]|%$", text)
     unknown = [piece for piece in pieces if piece[0] == "%" and piece[1:] not in _DIRECTIVES]
     if unknown or "%" not in text:
@@ -175,7 +176,14 @@ def given(text: str) -> TimeFormat:
     chrono = re.sub(r" ?(?:UTC|GMT)$", "Z", chrono)
     dated = re.search("%[YyFs]", text)
     lacks: Lacks = "" if dated else ("year" if re.search("%[mbBj]", text) else "date")
-    return TimeFormat(f"{text}, as given", pattern, (chrono,), lacks)
+    return TimeFormat(text + _GIVEN, pattern, (chrono,), lacks)
+
+
+def named(name: str) -> TimeFormat:
+    """The format of this name, also one that was given."""
+    if name.endswith(_GIVEN):
+        return given(name.removesuffix(_GIVEN))
+    return next(form for form in FORMATS if form.name == name)
 
 
 def settled(form: TimeFormat, texts: list[str]) -> TimeFormat:
@@ -283,9 +291,12 @@ def _read(texts: pl.Series, form: str, zone: str) -> pl.Series:
         zoned = texts.str.to_datetime(form, time_unit="us", strict=False)
         return zoned.dt.convert_time_zone("UTC") if isinstance(zoned.dtype, pl.Datetime) else zoned
     naive = texts.str.to_datetime(form, time_unit="us", strict=False)
-    return naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone(
-        "UTC"
-    )
+    if zone == "UTC":
+        return naive.dt.replace_time_zone(zone)
+    # An hour that a clock skipped is read as the hour after it.
+    later = (naive + timedelta(hours=1)).dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    zoned = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").fill_null(later)
+    return zoned.dt.convert_time_zone("UTC")
 
 
 def _since_epoch(texts: pl.Series) -> pl.Series:

@@ -339,8 +339,11 @@ def test_a_service_named_by_a_file_prefix_is_found():
 
 def test_overrides_are_followed():
     content = '{"when": "02|01|2024 03:04", "what": "hello you", "who": "me"}\n'
-    rows = fields(content, "text", "service", message_field="what", service_field="who")
-    assert rows == [("hello you", "me")]
+    form = "%d|%m|%Y %H:%M"
+    rows = fields(
+        content, "text", "service", "time", message_field="what", service_field="who", time_format=form
+    )
+    assert rows == [("hello you", "me", datetime(2024, 1, 2, 3, 4, tzinfo=UTC))]
     rows = fields(
         "02|01|2024 03:04:05 hello\n", "time", time_format="%d|%m|%Y %H:%M:%S", timezone="Asia/Tokyo"
     )

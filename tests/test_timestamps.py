@@ -66,6 +66,12 @@ def test_a_time_without_a_zone_is_read_in_the_zone_given():
     assert read[0] == datetime(2024, 7, 1, 10, tzinfo=UTC)
 
 
+def test_an_hour_that_the_clock_skips_or_repeats_is_still_a_time():
+    texts = pl.Series(["2024-03-31 02:30:00", "2024-10-27 02:30:00"])
+    read, _ = timestamps.parse(texts, FORMATS[0], "Europe/Berlin")
+    assert [moment.hour for moment in read] == [1, 0]
+
+
 def test_a_text_that_is_no_time_gives_null_and_no_error():
     for form in FORMATS:
         read, _ = timestamps.parse(pl.Series(["", "soon", None]), form, "UTC", Calendar(2024, 1))
