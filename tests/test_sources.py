@@ -467,6 +467,65 @@ def test_a_follower_waits_five_times_a_second(live):
     assert set(slept) == {0.2}
 
 
+STEPS = ["line", "line", "part", "poll", "poll", "rename", "copytruncate", "compress", "restart", "read"]
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(st.sampled_from(STEPS), max_size=25), st.booleans())
+def test_whatever_happens_to_a_followed_log_each_line_comes_once(steps, whole_folder):  # noqa: C901  (one step each)
+    with tempfile.TemporaryDirectory() as folder:
+        live, written, got = Path(folder) / "x.log", b"", []
+        live.touch()
+
+        def write(data):
+            nonlocal written
+            with live.open("ab") as file:
+                file.write(data)
+            written += data
+
+        def rotations():
+            """Move x.log.1 to x.log.2.gz and so on."""
+            for number in range(len(steps), 0, -1):
+                for ending in ("", ".gz"):
+                    old = Path(folder) / f"x.log.{number}{ending}"
+                    if old.exists():
+                        old.rename(Path(folder) / f"x.log.{number + 1}{ending}")
+
+        spec = folder if whole_folder else live
+        new = following(source(spec, sleep=lambda _: None))
+        write(b"first line\n")
+        got += new()
+        for number, step in enumerate(steps):
+            if step == "line":
+                write(b"line %d\n" % number)
+            elif step == "part":
+                write(b"part %d, " % number)
+            elif step == "poll":
+                got += new()
+            elif step == "restart":
+                new = following(source(spec, sleep=lambda _: None), cursors(got))
+            elif step == "read":
+                got += source(spec).read(cursors(got))
+                new = following(source(spec, sleep=lambda _: None), cursors(got))
+            elif live.stat().st_size:
+                write(b"rotated by step %d\n" % number)
+                rotations()
+                rotated = Path(folder) / "x.log.1"
+                if step == "rename":
+                    live.rename(rotated)
+                    live.touch()
+                elif step == "copytruncate":
+                    rotated.write_bytes(live.read_bytes())
+                    os.truncate(live, 0)
+                else:
+                    Path(f"{rotated}.gz").write_bytes(gzip.compress(live.read_bytes()))
+                    live.unlink()
+                    live.touch()
+        write(b"last line\n")
+        got += new()
+        assert text(got) == written
+
+
 # Standard input
 
 

@@ -64,9 +64,9 @@ class Cutter:
         self._held = bytearray()
 
     @property
-    def held(self) -> int:
-        """How many bytes wait."""
-        return len(self._held)
+    def held(self) -> bytes:
+        """What waits for its newline."""
+        return bytes(self._held)
 
     def add(self, data: bytes) -> None:
         """Take more bytes; call `full` until it gives None before the next."""

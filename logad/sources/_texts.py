@@ -165,14 +165,24 @@ class Text:
             return True
         if not self._decoder.plain:
             return False
-        here, descriptor, marked = self.position, self._file.fileno(), self._decoder.marked
-        head = os.pread(descriptor, len(here.head), marked)
-        tail = os.pread(descriptor, len(here.tail), marked + here.offset - len(here.tail))
-        return head != here.head or tail != here.tail
+        here, held = self.position, self._cutter.held
+        head = (here.head + held[:MARK_BYTES])[:MARK_BYTES] if here.offset < MARK_BYTES else here.head
+        tail = (here.tail + held[-MARK_BYTES:])[-MARK_BYTES:]
+        descriptor, marked = self._file.fileno(), self._decoder.marked
+        if os.pread(descriptor, len(head), marked) != head:
+            return True
+        return os.pread(descriptor, len(tail), marked + here.offset + len(held) - len(tail)) != tail
 
     def complete(self) -> bool:
         """Whether the file is an archive with its end mark."""
         return self._decoder.compressed and not self._decoder.truncated
+
+    def copied_to(self, path: Path) -> bool:
+        """Whether another file holds what was read of this one, as its compressed copy does."""
+        copy = Text.resumed(path, self.name, self.cursor(self.position), Counter(), self._cutter.buffer_bytes)
+        if copy is not None:
+            copy.close()
+        return copy is not None
 
     def close(self) -> None:
         """Give the file back."""

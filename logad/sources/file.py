@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -84,17 +85,12 @@ class FileSource(Source):
         if saved is None:
             return self.first(stream)
         cursor = Cursor.load(saved)
-        same = (cursor.device, cursor.inode)
-        there = [(identity(path) or ())[:2] == same for path in stream.files]
-        by_inode = [path for path, hit in zip(stream.files, there, strict=True) if hit]
-        by_text = [path for path, hit in zip(stream.files, there, strict=True) if not hit]
-        for path in [*by_inode, *reversed(by_text)]:
-            name = stream.names[path]
-            if text := Text.resumed(path, name, cursor, self.telemetry.notes, self._buffer_bytes):
+        if cursor.offset:
+            if text := self._found(stream, cursor):
                 return text
-        self.telemetry.notes["cursor_lost"] += 1
+            self.telemetry.notes["cursor_lost"] += 1
         if cursor.before.size:
-            for path, successor in zip(stream.files, stream.files[1:], strict=False):
+            for path, successor in pairwise(stream.files):
                 if begins(path, cursor.before):
                     return self.open(stream, successor, cursor.before)
         return self.first(stream)
@@ -142,6 +138,18 @@ class FileSource(Source):
         for number, block in enumerate(blocks, 1):
             yield self.buffer(stream, text, block, final=number == len(blocks))
 
+    def _found(self, stream: Stream, cursor: Cursor) -> Text | None:
+        """The cursor's file at its place: the one with its inode, else the newest that says the same."""
+        same = (cursor.device, cursor.inode)
+        there = [(identity(path) or ())[:2] == same for path in stream.files]
+        by_inode = [path for path, hit in zip(stream.files, there, strict=True) if hit]
+        by_text = [path for path, hit in zip(stream.files, there, strict=True) if not hit]
+        for path in [*by_inode, *reversed(by_text)]:
+            name = stream.names[path]
+            if text := Text.resumed(path, name, cursor, self.telemetry.notes, self._buffer_bytes):
+                return text
+        return None
+
     def _polls(self, cursors: Mapping[str, str]) -> Iterator[Buffer | None]:
         streams = self._finder.streams()
         polls = 0
@@ -187,6 +195,9 @@ class _Tail:
         self._source = source
         self._saved = saved
         self._text: Text | None = None
+        self._files: list[
+            tuple[Path, tuple[int, int, int] | None]
+        ] = []  # in vain looked through for the next
 
     def poll(self, stream: Stream) -> Iterator[Buffer]:
         """What is new since the last poll."""
@@ -202,7 +213,12 @@ class _Tail:
                 yield from self._new_lines(stream, text)
                 if text.complete():
                     yield from self._source.ending(stream, text)
-            successor = _successor(stream, text)
+            if _place(stream, text) is not None and _after(stream, text) is None:
+                return
+            stream = self._source.relisted(stream)  # several rotations may have passed since the listing
+            files = [(path, identity(path)) for path in stream.files]
+            successor = _after(stream, text) if files != self._files else None
+            self._files = [] if successor else files
             if successor is None:
                 return
             yield from self._new_lines(stream, text)  # written between the look above and the rotation
@@ -232,19 +248,28 @@ class _Tail:
 
     @staticmethod
     def _cursor(text: Text) -> str | None:
-        return text.cursor(text.position).dump() if text.position.offset else None
+        return text.cursor(text.position).dump() if text.position.offset or text.before.size else None
 
 
-def _successor(stream: Stream, text: Text) -> Path | None:
-    """The next file of the stream that holds something; while it is empty, the old one may still grow."""
-    files = [(path, found) for path in stream.files if (found := identity(path))]
-    places = [place for place, (_, found) in enumerate(files) if found[:2] == text.identity]
-    if places:
-        later = files[places[-1] + 1 :]
-    else:  # compressed or deleted since
+def _place(stream: Stream, text: Text) -> int | None:
+    """Where the open file stands in its stream now, under whatever name; None where it is gone."""
+    for place, path in enumerate(stream.files):
+        if (found := identity(path)) and found[:2] == text.identity:
+            return place
+    return None
+
+
+def _after(stream: Stream, text: Text) -> Path | None:
+    """The next file that holds something; while that is empty, the open one may still grow."""
+    place = _place(stream, text)
+    if place is None and text.position.offset:
+        place = next((n for n, path in enumerate(stream.files) if text.copied_to(path)), None)  # compressed
+    if place is None:  # deleted
         age = rotation(text.path.name)[1]
-        later = [(path, found) for path, found in files if rotation(path.name)[1] > age or _live(path)]
-    return next((path for path, found in later if found[2]), None)
+        later = [path for path in stream.files if rotation(path.name)[1] > age or _live(path)]
+    else:
+        later = list(stream.files[place + 1 :])
+    return next((path for path in later if (found := identity(path)) and found[2]), None)
 
 
 def _live(path: Path) -> bool:

@@ -166,7 +166,11 @@ class OpenSearchSource(Source):
             raise InputError(self.spec, str(error), "an index that may be read", advice) from None
 
 
-_PIT_OPTIONS: Final = {"keep_alive": _KEEP_ALIVE, "allow_partial_pit_creation": "false"}
+_PIT_OPTIONS: Final = {
+    "keep_alive": _KEEP_ALIVE,
+    "allow_partial_pit_creation": "false",
+    "allow_no_indices": "false",
+}
 _ADVICE: Final = {
     0: "give the CA as sources.opensearch.ca_file",
     401: "check user and password",
@@ -194,7 +198,7 @@ def _query(pit: str, after: list[Any] | None) -> dict[str, Any]:
 
 def _line(document: Mapping[str, Any]) -> bytes:
     named = {"_index": document["_index"], "_id": document["_id"]}
-    source = {key: value for key, value in document["_source"].items() if key not in named}
+    source = {key: value for key, value in document.get("_source", {}).items() if key not in named}
     return (json.dumps(named | source, ensure_ascii=False, separators=(",", ":")) + "\n").encode(
         "utf-8", "replace"
     )
