@@ -148,15 +148,15 @@ def usual_waits(sessions: Windows) -> Waits:
     """The waits of normal sessions."""
     inner = np.flatnonzero(sessions.owner[1:] == sessions.owner[:-1])
     inner = inner[(sessions.times[inner] != NO_TIME) & (sessions.times[inner + 1] != NO_TIME)]
-    states, which, count = np.unique(
-        prefix_signatures(sessions)[inner], return_inverse=True, return_counts=True
-    )
+    state = prefix_signatures(sessions)[inner]
     wait = np.maximum(sessions.times[inner + 1] - sessions.times[inner], 0)
-    wait = wait[np.lexsort((wait, which))]
-    begin = np.cumsum(count) - count
+    order = np.lexsort((wait, state))
+    state, wait = state[order], wait[order]
+    begin = np.flatnonzero(np.concatenate([[True], state[1:] != state[:-1]])[: len(state)])
+    count = np.diff(np.append(begin, len(state)))
     at = begin + np.minimum((WAIT_QUANTILE * count).astype(np.int64), count - 1)
     known = count >= FEWEST_WAITS
-    return Waits(states[known], wait[at[known]])
+    return Waits(state[begin[known]], wait[at[known]])
 
 
 def grow(counts: NDArray[np.int64], weights: NDArray[np.int64], severities: NDArray[np.int64]) -> NormalCore:
