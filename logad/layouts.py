@@ -7,17 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from logad.envelopes import LEVELS, MOST_SERVICES
+from logad.multiline import CONTINUES
 from logad.timestamps import FORMATS, Lacks, TimeFormat, settled
 
 Serves = Literal["", "program", "file", "compose"]
 
 REACH: Final = 100
 """A timestamp that begins later in a line belongs to the message."""
-CONTINUES: Final = (
-    r"^(?:\s|Caused by:|Suppressed:|Traceback \(most recent|During handling of the above"
-    r"|The above exception was|goroutine \d+ \[|\.\.\. \d+ more|[})\]]+[;,]?\s*$)"
-)
-"""How lines begin that go on with a record."""
 _SHARE: Final = 0.9
 _PROBE: Final = 200
 _PROBE_SHARE: Final = 0.7

@@ -4,30 +4,26 @@ import json
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from logad import envelopes, layouts, lines, timestamps
+from logad import envelopes, layouts, lines, multiline, timestamps
 from logad.envelopes import Envelope
 from logad.errors import UsageError
 from logad.layouts import Header
+from logad.multiline import Starts
 from logad.telemetry import Telemetry
 from logad.timestamps import Calendar
 from logad.types import RECORD_SCHEMA, Buffer, Level
 
-Starts = Literal["line", "header", "indent", "given"]
-
-MOST_LINES: Final = 10_000
-"""A record with more lines is cut, so that memory stays bounded."""
 MOST_TEXT: Final = 64 * 1024
 MOST_RAW: Final = 1024 * 1024
 _SAMPLE_LINES: Final = 5_000
 _LEARNED_LINES: Final = 2_000
-_RAISED: Final = r"^[A-Za-z_][\w.]*(?:Error|Exception|Warning|Exit|Interrupt)\b"
 _GROUPS: Final = {
     "time": "time_inner",
     "level": "level_inner",
@@ -214,7 +210,7 @@ class Recorder:
             parts = parts.filter(pl.Series(sound))
         text = parts["raw"] if layout.envelope.every_line else parts["inner"]
         blank = ~text.str.contains(r"\S").to_numpy()
-        starts = _start_rows(parts, blank, layout)
+        starts = multiline.start_rows(parts, blank, layout.starts, layout.multiline)
         opens = np.flatnonzero(starts)
         end = len(parts)
         held = len(self._pending)
@@ -246,13 +242,13 @@ class Recorder:
         spans = ends - opens
         self._telemetry.drop("empty", rows - int(spans.sum()))
         self._telemetry.accept(len(opens), int(spans.sum()))
-        cut = int((spans >= MOST_LINES).sum())
+        cut = int((spans >= multiline.MOST_LINES).sum())
         if cut:
             self._telemetry.notes["record_cut"] += cut
         firsts = parts[opens]
         raw, text = firsts["raw"], pl.select(pl.coalesce(firsts["text"], firsts["inner"])).to_series()
         if (spans > 1).any():
-            raw, text = _joined(parts, opens, spans, raw, text)
+            raw, text = multiline.joined(parts, opens, spans, raw, text)
         raw, text = self._bounded(raw, text)
         times = self._times(firsts)
         untimed = times.null_count()
@@ -352,52 +348,6 @@ def _header_parts(inner: pl.Series, header: Header) -> pl.DataFrame:
     # A regex that captured the text too would walk through all of it.
     text = pl.when(pl.col("header").is_not_null()).then(pl.lit(inner).str.strip_prefix(pl.col("header")))
     return parts.with_columns(text=text)
-
-
-def _start_rows(parts: pl.DataFrame, blank: NDArray[np.bool_], layout: Layout) -> NDArray[np.bool_]:
-    """Which rows begin a record; the first that is not blank always does."""
-    inner = parts["inner"]
-    if layout.starts == "line":
-        return ~blank
-    if layout.starts == "given":
-        assert layout.multiline is not None
-        starts = inner.str.contains(layout.multiline).to_numpy().copy()
-    elif layout.starts == "header":
-        starts = parts["text"].is_not_null().to_numpy().copy()
-    else:
-        raised = inner.str.contains(_RAISED) & inner.str.contains(r"^\s").shift(1, fill_value=False)
-        starts = (~(inner.str.contains(layouts.CONTINUES) | raised)).to_numpy().copy()
-    if layout.envelope.kind in ("cri", "docker"):
-        starts &= ~parts["partial"].shift(1, fill_value=False).to_numpy()
-    starts &= ~blank
-    filled = np.flatnonzero(~blank)
-    if filled.size:
-        starts[filled[0]] = True
-    rows = np.arange(len(starts))
-    opened = np.maximum.accumulate(np.where(starts, rows, 0)) if rows.size else rows
-    starts |= ((rows - opened) % MOST_LINES == 0) & (rows > opened) & ~blank
-    return starts
-
-
-def _joined(
-    parts: pl.DataFrame, opens: NDArray[np.int64], spans: NDArray[np.int64], raw: pl.Series, text: pl.Series
-) -> tuple[pl.Series, pl.Series]:
-    """The raw and message texts of all records, those of several lines joined."""
-    several = np.flatnonzero(spans > 1)
-    owner = np.repeat(several, spans[several])
-    begins = np.cumsum(spans[several]) - spans[several]
-    within = np.arange(len(owner)) - np.repeat(begins, spans[several])
-    rows = opens[owner] + within
-    first = pl.Series(within == 0)
-    chosen = parts[rows]
-    glued = pl.Series(parts["partial"].to_numpy()[np.maximum(rows - 1, 0)])
-    body = pl.when(first).then(pl.coalesce("text", "inner")).when(glued).then("inner")
-    joined = (
-        chosen.select("raw", body=body.otherwise(pl.lit("\n") + pl.col("inner")), owner=pl.Series(owner))
-        .group_by("owner", maintain_order=True)
-        .agg(pl.col("raw").str.join("\n"), pl.col("body").str.join(""))
-    )
-    return raw.scatter(several, joined["raw"]), text.scatter(several, joined["body"])
 
 
 def _levels(firsts: pl.DataFrame) -> pl.Series:

@@ -144,6 +144,13 @@ def test_a_record_of_very_many_lines_is_cut_and_counted():
     assert telemetry.notes["record_cut"] == 2
 
 
+def test_a_cut_never_falls_on_a_blank_line():
+    content = "2024-01-02 03:04:05 up\n" + "\tx\n" * 9_999 + "\n" + "\tx\n" * 5 + "2024-01-02 03:04:06 up\n"
+    records, telemetry = read(content, cuts=[9_999, 10_000, 10_001])
+    assert records["lines"].to_list() == [10_006, 1]
+    assert not telemetry.dropped
+
+
 def test_a_very_long_record_is_kept_up_to_a_bound_and_counted():
     records, telemetry = read(f"2024-01-02 03:04:05 INFO {'x' * 100_000}\n")
     assert len(records["text"][0]) == recording.MOST_TEXT
@@ -330,6 +337,12 @@ def test_a_time_inside_the_message_is_no_header():
         "bye",
     ] * 4
     assert [text for (text,) in fields("\n".join(messages) + "\n", "text")] == messages
+
+
+def test_a_time_after_words_of_a_wrapped_message_is_no_header():
+    message = "order placed 2024-01-02 03:04:05 by me"
+    content = json.dumps({"time": "2024-01-02T03:04:05Z", "msg": message}) + "\n"
+    assert fields(content * 3, "text") == [(message,)] * 3
 
 
 def test_a_service_named_by_a_file_prefix_is_found():
