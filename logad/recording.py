@@ -117,8 +117,8 @@ def detect(sample: bytes, stream: str, overrides: Overrides, modified: datetime 
         UsageError: an override names no encoding, time zone, format or regex that is known.
     """
     _check(overrides)
-    encoding = overrides.encoding or lines.detect_encoding(sample)
     whole = sample[: sample.rfind(b"\n") + 1] or sample
+    encoding = overrides.encoding or lines.detect_encoding(whole)
     column, _ = lines.split_lines(whole.removeprefix(lines.BYTE_ORDER_MARK), encoding)
     column = column.head(_SAMPLE_LINES)
     filled = column.filter(column.str.contains(r"\S"))
