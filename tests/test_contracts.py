@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from logad import opensearch_client, registry
-from logad.contracts import PartConfig
+from logad.contracts import Delivered, PartConfig, Refused
 from logad.notify.email import EmailNotifier
 from logad.notify.slack import SlackNotifier
 from logad.notify.stdout import StdoutNotifier
@@ -393,6 +393,118 @@ def test_every_promise_of_a_detector_is_broken_by_one_of_the_ways():
             except (ContractBroken, ValueError, AttributeError):
                 noticed.add(promise)
     assert {promise.__name__ for promise in PROMISES} == {promise.__name__ for promise in noticed}
+
+
+def repeats_when_resumed(case):
+    class Broken(FileSource):
+        def read(self, cursors):
+            return super().read({})
+
+    return lambda telemetry: Broken(case.spec, PartConfig(), telemetry, buffer_bytes=256)
+
+
+def loses_a_line(case):
+    class Broken(FileSource):
+        def read(self, cursors):
+            for buffer in super().read(cursors):
+                yield replace(buffer, data=buffer.data[buffer.data.find(b"\n") + 1 :])
+
+    return lambda telemetry: Broken(case.spec, PartConfig(), telemetry, buffer_bytes=256)
+
+
+def cuts_within_a_line(case):
+    class Broken(FileSource):
+        def read(self, cursors):
+            for buffer in super().read(cursors):
+                yield replace(buffer, data=buffer.data[:5], final=False)
+                yield replace(buffer, data=buffer.data[5:])
+
+    return lambda telemetry: Broken(case.spec, PartConfig(), telemetry, buffer_bytes=256)
+
+
+@pytest.mark.parametrize(
+    ("way", "promise"),
+    [
+        (repeats_when_resumed, "resuming_at_any_cursor_neither_loses_nor_repeats"),
+        (loses_a_line, "every_line_is_yielded_or_counted_as_dropped"),
+        (cuts_within_a_line, "buffers_hold_whole_lines"),
+    ],
+)
+def test_the_suite_notices_a_source_that(way, promise):
+    def made():
+        case = plain_file()
+        return replace(case, open=way(case.open(Telemetry())))
+
+    with pytest.raises(ContractBroken):
+        only(promise, source_checks(FileSource, made))()
+
+
+def only(promise, checks):
+    return next(check for check in checks if str(check) == promise)
+
+
+class Forgetful(JsonlSink):
+    """The last write wins."""
+
+    def write(self, verdicts):
+        self._known.clear()
+        return super().write(verdicts[::-1])
+
+
+class Silent(JsonlSink):
+    """Drops every second verdict and says that all is well."""
+
+    def write(self, verdicts):
+        return replace(super().write(verdicts[::2]), stored=len(verdicts))
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (Forgetful, "the_first_write_wins"),
+        (Silent, "what_is_written_is_stored_whole"),
+        (Silent, "many_verdicts_are_stored_in_one_call"),
+    ],
+)
+def test_the_suite_notices_a_sink_that_is(broken, promise):
+    def made():
+        case = lines_of_json()
+        place = case.open()._path
+        return replace(case, open=lambda: broken(JsonlSink.Config(path=place), Telemetry()))
+
+    with pytest.raises(AssertionError):  # of the promise, or of the helper above that reads the store
+        only(promise, sink_checks(broken, made))()
+
+
+class Chatty(SlackNotifier):
+    """Shows the address when something fails, and the raw text of the log."""
+
+    def render(self, incident, links):
+        return {**super().render(incident, links), "text": incident.title}
+
+    def deliver(self, message):
+        outcome = super().deliver(message)
+        return outcome if isinstance(outcome, Delivered) else Refused(f"could not post to {self._address}")
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (Chatty, "no_secret_is_shown"),
+        (Chatty, "hostile_text_stays_text"),
+        (Chatty, "a_busy_service_is_tried_later"),
+        (Chatty, "a_broken_connection_is_tried_later"),
+        (Chatty, "a_very_long_text_is_cut_and_delivered"),
+    ],
+)
+def test_the_suite_notices_a_notifier_that_is(broken, promise):
+    @contextmanager
+    def made():
+        with webhook() as case:
+            yield replace(case, notifier=broken(case.notifier.config, Renderer()))
+
+    with pytest.raises(ContractBroken):
+        only(promise, notifier_checks(broken, made))()
 
 
 # OpenSearch, where a server can run.
