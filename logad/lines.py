@@ -27,10 +27,7 @@ def detect_encoding(sample: bytes) -> str:
         sound = sum(
             len(run) for run in re.findall("[\u0080-\ud7ff\ue000-\uffff\U00010000-\U0010ffff]+", text)
         )
-        # A multi-byte character cut off at the end of the sample is no reason for another encoding.
-        if broken > max(sound, 3) and _reads_as_words(sample):
-            return "cp1252"
-        if broken > 0 and not sound and _reads_as_words(sample):
+        if broken > sound and _reads_as_words(sample):
             return "cp1252"
     return "utf-8"
 

@@ -174,6 +174,11 @@ def test_latin_1_and_a_byte_order_mark_are_detected():
     )
 
 
+def test_a_sample_that_ends_inside_a_character_is_still_utf_8():
+    sample = ("plain words\n" * 20 + "für").encode()[:-2]
+    assert detect(sample, "a.log", Overrides(), None).encoding == "utf-8"
+
+
 # JSON and its relatives.
 
 
