@@ -25,7 +25,7 @@ class Calibration:
     @classmethod
     def of(cls, scores: Scores) -> "Calibration":
         """Calibrates against the scores of reference windows."""
-        distinct, counts = np.unique(scores, return_counts=True)
+        distinct, counts = np.unique(_rounded(scores), return_counts=True)
         return cls(distinct, np.cumsum(counts[::-1])[::-1].astype(np.int64))
 
     def tail_probabilities(self, scores: Scores) -> Scores:
@@ -34,7 +34,7 @@ class Calibration:
         >>> Calibration.of(np.array([1.0, 2.0, 2.0])).tail_probabilities(np.array([0.0, 2.0, 3.0])).tolist()
         [1.0, 0.75, 0.25]
         """
-        at = np.searchsorted(self.scores, scores)
+        at = np.searchsorted(self.scores, _rounded(scores))
         above = np.append(self.at_or_above, 0)[at]
         total = int(self.at_or_above[0]) if len(self.at_or_above) else 0
         return np.asarray((1.0 + above) / (1.0 + total))
@@ -42,6 +42,12 @@ class Calibration:
     def state(self) -> State:
         """The calibration as arrays."""
         return {"scores": self.scores, "at_or_above": self.at_or_above}
+
+
+def _rounded(scores: Scores) -> Scores:
+    """Scores without their last digits, which depend on how many windows were scored at once."""
+    mantissa, exponent = np.frexp(scores)
+    return np.asarray(np.round(np.ldexp(np.round(mantissa, 9), exponent), 9))
 
 
 def shared_scores(probability: Scores, need: Scores | float) -> Scores:

@@ -262,3 +262,12 @@ def test_every_usual_detector_survives_a_reference_without_windows(kind):
     for taught in (windows, everything, everything.take([])):
         judge = learn(taught)
         assert len(list(judge.verdicts(windows, every=True))) == 27
+
+
+def test_windows_scored_alone_or_together_are_equally_probable():
+    generator = np.random.default_rng(0)
+    windows = windows_of([generator.integers(0, 6, 20).tolist() for _ in range(200)], kind=WindowKind.TIME)
+    judge = learn(windows, JudgeConfig(detectors={"pca": {}}))
+    together = judge.judge(windows).tail_probability
+    alone = [judge.judge(windows.take([row])).tail_probability[0] for row in range(200)]
+    assert together.tolist() == alone
