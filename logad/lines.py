@@ -11,7 +11,7 @@ from logad.errors import UsageError
 
 _BROKEN: Final = "[\udc80-\udcff]"  # what `surrogateescape` makes of a byte that is no text
 _BROKEN_LINE: Final = re.compile(rf"^[^\n]*?{_BROKEN}", re.MULTILINE)
-_PRINTABLE_SHARE: Final = 0.7
+_WORD_SHARE: Final = 0.5
 BYTE_ORDER_MARK: Final = codecs.BOM_UTF8
 
 
@@ -78,6 +78,9 @@ def _is_text(content: bytes) -> bool:
 
 
 def _reads_as_words(sample: bytes) -> bool:
-    """Whether the bytes beyond ASCII look like letters between letters rather than binary."""
-    plain = sum(len(run) for run in re.findall(rb"[\t\r\n -~]+", sample))
-    return plain >= _PRINTABLE_SHARE * len(sample)
+    """Whether most bytes beyond ASCII are letters of cp1252 beside letters, not stray bytes."""
+    runs = re.findall(rb"([A-Za-z]?)([\x80-\xff]+)(?=([A-Za-z]?))", sample)
+    words = sum(
+        bool((before or after) and re.fullmatch(rb"[\xc0-\xfd]+", run)) for before, run, after in runs
+    )
+    return words > _WORD_SHARE * len(runs)

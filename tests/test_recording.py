@@ -174,6 +174,12 @@ def test_latin_1_and_a_byte_order_mark_are_detected():
     )
 
 
+def test_stray_bytes_in_plain_words_are_no_other_encoding():
+    records, telemetry = read(b"all is well\nb\xff\xfed\nall is well\n")
+    assert records["text"].to_list() == ["all is well", "b\ufffd\ufffdd", "all is well"]
+    assert telemetry.notes["invalid_bytes"] == 1
+
+
 def test_a_sample_that_ends_inside_a_character_is_still_utf_8():
     sample = ("plain words\n" * 20 + "für").encode()[:-2]
     assert detect(sample, "a.log", Overrides(), None).encoding == "utf-8"
