@@ -370,3 +370,41 @@ def test_nothing_to_read_is_an_input_error(tmp_path):
 def test_a_share_as_warmup_needs_an_end(log):
     with pytest.raises(UsageError):
         judged(log, None, follow=True, warmup=Warmup(share=0.5))
+
+
+def test_what_a_killed_process_wrote_beyond_the_ledger_is_cut_off(log, tmp_path):
+    output, state = tmp_path / "out.jsonl", tmp_path / "a.sqlite"
+    options = {
+        "follow": True,
+        "until_idle_seconds": 0.1,
+        "windowing": SESSIONS,
+        "output": output,
+        "every": True,
+    }
+    _, verdicts, _ = judged(log, state, **options)
+    whole = output.read_bytes()
+    assert whole.count(b"\n") == len(verdicts)
+    output.write_bytes(whole + b'{"half a verd')
+    judged(log, state, **options)
+    assert output.read_bytes() == whole
+
+
+def test_how_late_a_record_is_does_not_depend_on_how_the_input_is_cut(tmp_path):
+    lines = shop_log(300)
+    chance = random.Random(3)
+    for _ in range(40):  # some lines come minutes too late
+        place = chance.randrange(len(lines) - 200)
+        lines.insert(place + chance.randrange(60, 200), lines.pop(place))
+    log = tmp_path / "shop.log"
+    log.write_text("\n".join(lines) + "\n")
+    options = {
+        "follow": True,
+        "until_idle_seconds": 0.1,
+        "windowing": Windowing(WindowKind.TIME, span_seconds=20),
+    }
+    runs = [
+        judged(log, None, buffer_bytes=size, batch_bytes=size, **options)
+        for size in (1 << 12, 1 << 13, 1 << 20)
+    ]
+    assert runs[0][2].notes["late"] == runs[1][2].notes["late"] == runs[2][2].notes["late"] > 20
+    assert [v.id for v in runs[0][1]] == [v.id for v in runs[1][1]] == [v.id for v in runs[2][1]]
