@@ -353,6 +353,17 @@ def test_a_cursor_is_found_again_after_a_rotation(tmp_path, rotate):
     assert not telemetry.notes
 
 
+def test_a_file_with_the_same_header_is_not_mistaken_for_the_cursors(tmp_path):
+    header, live = b"# the same licence text on top of every file\n" * 50, tmp_path / "x.log"
+    live.write_bytes(header + b"one\n")
+    first = list(source(live).read({}))
+    live.rename(tmp_path / "x.log.1")
+    live.write_bytes(header + b"two, and longer\n")
+    telemetry = Telemetry()
+    assert text(source(live, telemetry).read(cursors(first))) == header + b"two, and longer\n"
+    assert not telemetry.notes
+
+
 def test_a_file_cut_off_without_a_copy_is_read_anew_but_not_its_rotations(tmp_path):
     (tmp_path / "x.log.1").write_bytes(b"old\n")
     (tmp_path / "x.log").write_bytes(LINES)

@@ -166,12 +166,9 @@ class Text:
         if not self._decoder.plain:
             return False
         here, held = self.position, self._cutter.held
-        head = (here.head + held[:MARK_BYTES])[:MARK_BYTES] if here.offset < MARK_BYTES else here.head
-        tail = (here.tail + held[-MARK_BYTES:])[-MARK_BYTES:]
-        descriptor, marked = self._file.fileno(), self._decoder.marked
-        if os.pread(descriptor, len(head), marked) != head:
-            return True
-        return os.pread(descriptor, len(tail), marked + here.offset + len(held) - len(tail)) != tail
+        seen = (here.tail + held[-MARK_BYTES:])[-MARK_BYTES:]
+        place = self._decoder.marked + here.offset + len(held) - len(seen)
+        return os.pread(self._file.fileno(), len(seen), place) != seen
 
     def complete(self) -> bool:
         """Whether the file is an archive with its end mark."""
