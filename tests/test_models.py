@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -43,6 +43,7 @@ def test_a_saved_model_loads_as_it_was(tmp_path):
     assert told["counts"] == {"records": 10}
 
 
+@settings(deadline=None)  # each example waits for the disk
 @given(
     judge=st.dictionaries(
         st.text(st.characters(categories=["Ll", "Nd"]), min_size=1, max_size=8).map(lambda key: f"a/{key}"),
@@ -102,6 +103,7 @@ def test_a_damaged_file_is_refused_and_named(tmp_path, file, damage):
     assert "train" in caught.value.advice
 
 
+@settings(deadline=None)  # each example waits for the disk
 @given(data=st.data())
 def test_no_flipped_byte_of_a_manifest_passes_for_another_model(tmp_path_factory, data):
     store = tmp_path_factory.mktemp("store")

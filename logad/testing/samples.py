@@ -63,7 +63,7 @@ def with_anomaly(windows: Windows, kind: WindowKind) -> tuple[Windows, int]:
     """The windows with a blatant anomaly among them, and its row: fresh errors, a flood, no answers."""
     row = len(windows) * 3 // 4
     codes = [windows.events[windows.span(window)].tolist() for window in range(len(windows))]
-    codes[row] = [0, len(VOCABULARY), 5, 5, len(VOCABULARY) + 1, *([3] * 80), len(VOCABULARY)]
+    codes[row] = [*([0] * 20), len(VOCABULARY), 5, 5, len(VOCABULARY) + 1, *([3] * 80), len(VOCABULARY)]
     return windows_of(kind, codes, fresh=True), row
 
 
