@@ -60,7 +60,7 @@ class Ledger:
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger.sqlite") as ledger:
-    ...     ledger.commit(Step(meta={"views": "[]"}))
+    ...     _ = ledger.commit(Step(meta={"views": "[]"}))
     ...     ledger.meta("views")
     '[]'
     """
@@ -95,8 +95,11 @@ class Ledger:
 
     # The one transaction --------------------------------------------------------------------------
 
-    def commit(self, step: Step) -> None:
-        """Make the step durable: after this returns, no crash undoes it; before, none of it has happened."""
+    def commit(self, step: Step) -> int:
+        """Make the step durable: after this returns, no crash undoes it; before, none of it has happened.
+
+        How many of its verdicts were there already, by their ids, and are not stored again.
+        """
         with self._transaction() as db:
             db.executemany(
                 "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?)",
@@ -108,11 +111,11 @@ class Ledger:
             db.executemany("INSERT INTO shapes (shape, level) VALUES (?, ?)", step.shapes)
             for number, (name, view) in enumerate(step.views.items()):
                 _write_view(db, name, number, view)
-            db.executemany(
+            stored = db.executemany(
                 "INSERT OR IGNORE INTO verdicts (id, view, time, service, score, severity, anomalous,"
                 " learning, incident, verdict) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [_verdict_row(view, verdict, step.members) for view, verdict in step.verdicts],
-            )
+            ).rowcount
             _write_incidents(db, step.incidents)
             db.executemany("UPDATE alerts SET digested = 1 WHERE seq = ?", [(seq,) for seq in step.digested])
             db.executemany(
@@ -140,6 +143,7 @@ class Ledger:
                 ],
             )
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", step.meta.items())
+        return len(step.verdicts) - max(stored, 0)
 
     def settle(self, row: OutboxRow) -> None:
         """Note what became of an outbox row (its state, tries, not_before, reference, why)."""

@@ -509,7 +509,7 @@ class _Run:
         due = alerting.digest_due(self._alerts, now, self._options.alerting) if now is not None else []
         members = {verdict: change.incident.id for change in changes for verdict in change.verdicts}
         names = {view.number: view.name for view in self._views}
-        self._ledger.commit(
+        repeated = self._ledger.commit(
             Step(
                 streams=self.intake.states(),
                 shapes=self.intake.new_shapes(),
@@ -528,6 +528,8 @@ class _Run:
                 },
             )
         )
+        if repeated:
+            self._telemetry.notes["verdict_repeated"] += repeated
         self._alerts = self._ledger.alerts() if sent or due else self._alerts
         self._telemetry.windows += sum(not verdict.learning for verdict in verdicts)
         self._telemetry.anomalous += sum(verdict.anomalous for verdict in verdicts)

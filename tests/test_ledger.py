@@ -93,7 +93,7 @@ def test_a_step_that_fails_halfway_leaves_nothing_behind(tmp_path):
 def test_the_first_writing_of_a_verdict_wins(tmp_path):
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         ledger.commit(Step(verdicts=[("v", verdict("a1", score=0.95))]))
-        ledger.commit(Step(verdicts=[("v", verdict("a1", score=0.1)), ("v", verdict("c3"))]))
+        assert ledger.commit(Step(verdicts=[("v", verdict("a1", score=0.1)), ("v", verdict("c3"))])) == 1
         assert [(seq, each.id, each.score) for seq, each in ledger.verdicts()] == [
             (1, "a1", 0.95),
             (2, "c3", 0.95),
