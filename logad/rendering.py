@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
@@ -185,7 +186,7 @@ def _fenced(text: object, limit: int = 600) -> str:
 
 def _slack_url(url: str) -> str:
     """An address that cannot end the `<address|label>` it stands in."""
-    return _entities(wording.plain(url).replace("|", "%7C").replace(" ", "%20"))
+    return _entities(quote(url, safe=":/?#[]@!$&'()+,;=%~-._"))
 
 
 def _duration(incident: Incident) -> str:

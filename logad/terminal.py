@@ -10,12 +10,27 @@ from dataclasses import dataclass
 from typing import Final
 
 from logad.types import Evidence, Reason, Severity, Verdict
-from logad.wording import cells, counted, cut, flowed, odds, place, plain, span, versus, visible, wrapped
+from logad.wording import (
+    LONGEST_NAME,
+    cells,
+    counted,
+    cut,
+    flowed,
+    odds,
+    place,
+    plain,
+    span,
+    versus,
+    visible,
+    wrapped,
+)
 
 LEAST_WIDTH: Final = 40
 REASONS: Final = 3
 LINES: Final = 2
 GUTTER: Final = 5  # the part of the width (one over it) that places take at most; longer ones stand above
+LONGEST_REASON: Final = 2000  # columns
+SHORT_ID: Final = 12  # characters; `logad explain` takes the beginning of an id
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
 _LOUD: Final = {
     Severity.PAGE: ("bold", "red"),
@@ -85,7 +100,9 @@ def alone(verdict: Verdict, page: Page) -> list[str]:
         lines += ["", *_told(f"{number}. ", reason, page, "")]
         about = [f"{plain(reason.detector)}, {reason.type}"]
         if reason.template:
-            about.append(f"template {plain(reason.template_id or '')}: {plain(reason.template)}")
+            about.append(
+                f"template {plain(reason.template_id or '')}: {cut(plain(reason.template), LONGEST_REASON)}"
+            )
         lines += [page.paint("   " + line, "dim") for line in flowed(about, page.width - 3)]
         lines += _proof(reason.evidence, page, "   ", many_sources=True, whole=True)
     return lines
@@ -107,7 +124,9 @@ def _full(label: str, verdict: Verdict, page: Page, *, many_sources: bool) -> li
 
 def _brief(label: str, verdict: Verdict, like: int | None, page: Page) -> list[str]:
     note = [f"like {like}"] if like is not None else []
-    where = plain(verdict.window.key) if verdict.window.key else next(iter(_when(verdict)), "")
+    where = (
+        cut(plain(verdict.window.key), LONGEST_NAME) if verdict.window.key else next(iter(_when(verdict)), "")
+    )
     pieces = [*note, where or place(verdict.window)[-1]]
     head = _headline(label + "  ", verdict, page, pieces)
     if len(head) == 1:
@@ -123,7 +142,8 @@ def _headline(label: str, verdict: Verdict, page: Page, more: Sequence[str] = ()
     severity = "learning" if verdict.learning else severity
     tail = "".join(f" · {piece}" for piece in more)
     left = f"{label}{verdict.score:.2f}  {severity:<6}  "
-    service, name = plain(verdict.service) or "-", plain(verdict.id)
+    service = plain(verdict.service) or "-"
+    name = plain(verdict.id) if not label else plain(verdict.id)[:SHORT_ID]
     gap = page.width - cells(left) - cells(service) - cells(tail) - cells(name)
     painted = page.paint(label, "dim") + page.paint(f"{verdict.score:.2f}  ")
     painted += page.paint(severity, *_LOUD[verdict.severity]) + " " * (8 - len(severity))
@@ -137,7 +157,7 @@ def _headline(label: str, verdict: Verdict, page: Page, more: Sequence[str] = ()
 def _told(bullet: str, reason: Reason, page: Page, indent: str) -> list[str]:
     hang = " " * len(bullet)
     room = page.width - len(indent) - len(bullet)
-    lines = wrapped(plain(reason.text), room)
+    lines = wrapped(cut(plain(reason.text), LONGEST_REASON), room)
     told = [indent + (hang if number else bullet) + line for number, line in enumerate(lines)]
     compared = versus(reason.expected, reason.actual)
     return told + [indent + hang + page.paint(line, "bold") for line in wrapped(compared, room) if line]
@@ -157,9 +177,9 @@ def proof(reasons: Sequence[Reason], most: int) -> list[Evidence]:
 
 def located(line: Evidence, *, many_sources: bool) -> str:
     """Where a line of proof stands: its number, with its file where there are several, or its document."""
-    source = plain(line.source)
+    source = cut(plain(line.source), LONGEST_NAME)
     if line.document is not None:
-        return f"{source}/{plain(line.document)}"
+        return f"{source}/{cut(plain(line.document), LONGEST_NAME)}"
     if line.line is None:
         return source
     return f"{source}:{line.line}" if many_sources else str(line.line)

@@ -22,6 +22,9 @@ _HIDDEN: Final = re.compile(
 _BLANK: Final = re.compile(r"(?: |\t|\r?\n)+")
 
 ELLIPSIS: Final = "…"
+LONGEST_NAME: Final = (
+    300  # columns of a session key, a source or a value, which are short unless a log is odd
+)
 
 
 def visible(text: str) -> str:
@@ -73,38 +76,44 @@ def cut(text: str, width: int) -> str:
     >>> cut("Receiving block", 9)
     'Receivin…'
     """
-    if cells(text) <= width:
-        return text
+    head = _fitting(text, width)
+    return text if len(head) == len(text) else _fitting(text, width - 1) + ELLIPSIS
+
+
+def _fitting(text: str, width: int) -> str:
+    """The longest beginning of the text that so many columns hold."""
+    if text.isascii():
+        return text[: max(width, 0)]
     taken = 0
     for position, character in enumerate(text):
         taken += _cell(character)
-        if taken > width - 1:
-            return text[:position] + ELLIPSIS
+        if taken > width:
+            return text[:position]
     return text
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of at most so many columns, broken at blanks where possible.
+    """The text in lines of at most so many columns (2 at least), broken at blanks where possible.
 
     >>> wrapped("stored only twice", 11)
     ['stored only', 'twice']
     """
     width = max(width, 2)
-    lines = [""]
-    for whole in text.split():
-        word = whole
-        if lines[-1] and cells(lines[-1]) + 1 + cells(word) <= width:
-            lines[-1] += " " + word
-            continue
-        if lines[-1]:
-            lines.append("")
-        while cells(word) > width:
-            head = cut(word, width + 1)[:-1]
-            lines[-1] = head
-            lines.append("")
-            word = word[len(head) :]
-        lines[-1] = word
-    return lines
+    lines: list[str] = []
+    room = -1
+    for word in text.split():
+        start = 0
+        while start < len(word):
+            piece = _fitting(word[start : start + 8 * width], width)  # few characters have no width
+            start += len(piece)
+            size = cells(piece)
+            if start == len(piece) == len(word) and size < room:
+                lines[-1] += " " + piece
+                room -= size + 1
+            else:
+                lines.append(piece)
+                room = width - size
+    return lines or [""]
 
 
 def flowed(pieces: list[str], width: int) -> list[str]:
@@ -166,7 +175,7 @@ def place(window: WindowRef) -> list[str]:
     >>> place(WindowRef("records", None, None, None, 1, 2400, 100))
     ['100 records', 'lines 1–2400']
     """
-    pieces = [] if window.key is None else [f"session {plain(window.key)}"]
+    pieces = [] if window.key is None else [f"session {cut(plain(window.key), LONGEST_NAME)}"]
     pieces.append(counted(window.records, "record") if window.records else "no records")
     if window.first_line is not None and window.last_line is not None:
         first, last = window.first_line, window.last_line
@@ -196,7 +205,7 @@ def versus(expected: str, actual: str) -> str:
     >>> versus("3", "2"), versus("", "2")
     ('expected 3 → actual 2', 'found 2')
     """
-    expected, actual = plain(expected), plain(actual)
+    expected, actual = (cut(plain(value), LONGEST_NAME) for value in (expected, actual))
     if expected and actual:
         return f"expected {expected} → actual {actual}"
     return f"expected {expected}" if expected else f"found {actual}" if actual else ""

@@ -4,6 +4,7 @@ import hashlib
 import smtplib
 import ssl
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import parseaddr
@@ -109,8 +110,7 @@ class EmailNotifier(Notifier):
         """Send once; a temporary answer (4xx) or a lost connection allows another try, 5xx does not."""
         mail = self._mail(message)
         try:
-            with self._connected() as server:
-                refused = server.send_message(mail)
+            refused = self._sent(mail)
         except smtplib.SMTPRecipientsRefused as error:
             codes = [code for code, _ in error.recipients.values()]
             why = self._why(f"every recipient was refused ({sorted(set(codes))})")
@@ -126,6 +126,17 @@ class EmailNotifier(Notifier):
         if refused:
             return Delivered(f"{mail['Message-ID']}; not to {', '.join(sorted(refused))}")
         return Delivered(str(mail["Message-ID"]))
+
+    def _sent(self, mail: EmailMessage) -> dict[str, tuple[int, bytes]]:
+        """Hand the mail over; who was refused. Once it is taken, a failing goodbye changes nothing."""
+        client = self._connected()
+        try:
+            refused = client.send_message(mail)
+            with suppress(OSError):
+                client.quit()
+        finally:
+            client.close()
+        return refused
 
     def _connected(self) -> smtplib.SMTP:
         server = self._server

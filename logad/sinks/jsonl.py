@@ -5,6 +5,7 @@ import mmap
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Final
 
@@ -90,7 +91,8 @@ class JsonlSink(Sink):
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
         except OSError:
-            file.truncate(end)
+            with suppress(OSError):  # what cannot be cut off now is cut off at the next opening
+                file.truncate(end)
             raise
 
     def _opened(self) -> BinaryIO:
