@@ -58,6 +58,8 @@ def read(
                 buffers = iter(source.read({}))
                 buffer = next(buffers, None)
             while buffer is not None:
+                for reason, count in buffer.dropped.items():
+                    telemetry.drop(reason, count)
                 recorder = recorders.get(buffer.stream)
                 with telemetry.stage("parse"):
                     if recorder is None:

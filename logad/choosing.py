@@ -129,7 +129,7 @@ def _candidates(raw: pl.Series) -> Iterator[Windowing]:
     plain = few.filter(~is_json)
     seen: set[str] = set()
     found = [
-        *((prefix, "[0-9A-Za-z_]+") for prefix in _prefixes(plain, _IDENTIFIER, r"^[A-Za-z]+[_-]")),
+        *((prefix, "[0-9A-Za-z_-]+") for prefix in _prefixes(plain, _IDENTIFIER, r"^[A-Za-z]+[_-]")),
         *((prefix, f"({_UUID})") for prefix in _prefixes(plain, _BEFORE_UUID, r"^[A-Za-z]+[-:=_ ]+")),
     ]
     for prefix, rest in found:

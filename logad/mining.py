@@ -185,9 +185,16 @@ class Miner:
         self._shapes[shape, level] = code
         severity = min(_GRAVEST, _SEVERITY[Level(level)] + graver)
         for raised in {code, self._standing(code)}:
-            if severity > self._templates[raised].severity:
-                self._templates[raised] = replace(self._templates[raised], severity=severity)
+            self._raise(raised, severity, alarming=graver and level >= Level.ERROR)
         return code
+
+    def _raise(self, code: int, severity: int, *, alarming: bool) -> None:
+        """A template is as grave as the gravest of its records."""
+        known = self._templates[code]
+        if severity > known.severity or (alarming and not known.alarming):
+            self._templates[code] = replace(
+                known, severity=max(severity, known.severity), alarming=alarming or known.alarming
+            )
 
     def _place(self, shape: str, graver: bool) -> int:  # noqa: FBT001  (a word of the shape)
         """The code of the cluster Drain puts a new shape in, its text brought up to date.
@@ -221,9 +228,10 @@ class Miner:
         text = " ".join(
             word if at == position else token for at, token in enumerate(reduce(_common, texts).split())
         )
-        severity = max(self._templates[code].severity for code in standing)
         self._merged |= dict.fromkeys(standing[1:], standing[0])
-        self._templates[standing[0]] = replace(self._templates[standing[0]], severity=severity)
+        for taken in standing[1:]:
+            template = self._templates[taken]
+            self._raise(standing[0], template.severity, alarming=template.alarming)
         self._generalise(standing[0], text)
 
     def _generalise(self, code: int, text: str) -> None:

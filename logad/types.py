@@ -95,6 +95,7 @@ class Template:
     template_id: str  # a hash of the canonical text: equal text, equal id, everywhere
     text: str
     severity: int  # 0 informational, 1 says nothing, 2 warns, 3 reports an error
+    alarming: bool = False  # an error by its level and by its words too
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,11 @@ class Windows:
         """The severity class (0..3) of each template of the vocabulary."""
         return np.asarray([template.severity for template in self.vocabulary], dtype=np.int64)
 
+    @cached_property
+    def alarming(self) -> NDArray[np.bool_]:
+        """Which templates of the vocabulary are errors by their level and by their words."""
+        return np.asarray([template.alarming for template in self.vocabulary], dtype=np.bool_)
+
     def span(self, window: int) -> slice:
         """Where the events of a window stand."""
         return slice(int(self.offsets[window]), int(self.offsets[window + 1]))

@@ -17,7 +17,7 @@ def vocabulary_of(*texts: str, severities: Sequence[int] | None = None) -> tuple
     """Templates with these texts, codes in order; severity 0 unless said otherwise."""
     classes = severities or [0] * len(texts)
     return tuple(
-        Template(code, f"t{code:04x}", text, severity)
+        Template(code, f"t{code:04x}", text, severity, alarming=severity >= 3)
         for code, (text, severity) in enumerate(zip(texts, classes, strict=True))
     )
 

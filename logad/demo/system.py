@@ -162,7 +162,7 @@ def _request(rng: random.Random, moment: float, *, finished: bool) -> Iterator[L
 
 
 def _stock(rng: random.Random, end: float, incidents: Sequence[Planted]) -> Iterator[Line]:
-    """The background service: a heartbeat, synchronisations over connections, a slow supplier now and then."""
+    """The background service: a heartbeat, synchronisations over connections, a supplier at times slow."""
     silent, refused = _running(incidents, "silence"), _running(incidents, "new error")
     leaking = _running(incidents, "open/close")
 

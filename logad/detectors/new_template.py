@@ -13,7 +13,6 @@ from logad.windows import NO_TIME, Windows
 
 Moments = NDArray[np.int64]
 
-ERROR: Final = 3  # the severity class of a standing alarm
 WARNING: Final = 2  # the least severity class whose first sighting is an alarm
 SLOT: Final = 600_000_000  # microseconds: chattiness is counted in slots of ten minutes
 LINES_A_SLOT: Final = 1000  # where nothing has a time, this many lines stand for a slot
@@ -69,11 +68,11 @@ class _Judged:
 class NewTemplate(Detector):
     """Standing alarm for errors that are no noise, first-sighting alarm for warnings (no training needed).
 
-    A template of severity class 3 is an alarm wherever it stands, unless it is chatty: present in 30 % and in
+    An error by level and by words is an alarm wherever it stands, unless it is chatty: present in 30 % and in
     20 of the ten-minute slots that went before, counted in time (a storm counted in windows would make itself
-    chatty). A template of class 2 is an alarm in the window of its first event, as long as such windows are
-    rare. A new template that merely informs is noticed below the cut. Every window is judged by what came
-    before it, whether it was part of `fit` or not.
+    chatty). Another template of class 2 or 3 is an alarm in the window of its first event, as long as such
+    windows are rare. A new template that merely informs is noticed below the cut. Every window is judged by
+    what came before it, whether it was part of `fit` or not.
     """
 
     name: ClassVar[str] = "new_template"
@@ -139,14 +138,14 @@ class NewTemplate(Detector):
     def _judge(self, windows: Windows) -> _Judged:
         moments = _moments(windows)
         history = self._past.joined(_history(windows))
-        standing = _pairs(windows, moments, windows.severities >= ERROR)
+        standing = _pairs(windows, moments, windows.alarming)
         present, elapsed = _slots_before(history, standing[1], standing[2])
         quiet = (present + 1) / (np.maximum(elapsed, CHATTY_SLOTS / CHATTY_SHARE - 1) + 1) / CHATTY_SHARE
         new = _first_sightings(windows, moments, history)
         severity = windows.severities[new[1]]
         rate = _sighting_rate(history, windows, new[2]) / SIGHTING_SHARE
         rate = np.where(severity >= WARNING, rate, np.maximum(rate, 2.0))
-        chosen = severity < ERROR  # the first sighting of an error is a standing alarm already
+        chosen = ~windows.alarming[new[1]]  # the first sighting of an error is a standing alarm already
         return _Judged(
             np.concatenate([standing[0], new[0][chosen]]),
             np.concatenate([standing[1], new[1][chosen]]),
@@ -161,7 +160,7 @@ class NewTemplate(Detector):
         places = np.flatnonzero(windows.events[span] == code)
         moment = int(judged.moments[span][places].min())
         name, times = quoted(windows, code), number(len(places))
-        if windows.vocabulary[code].severity >= ERROR:
+        if windows.vocabulary[code].alarming:
             present, elapsed = _slots_before(history, np.asarray([code]), np.asarray([moment]))
             unit = "ten-minute spans" if moment > _LINE_CLOCK_ENDS else f"runs of {LINES_A_SLOT:,} lines"
             before = f"in {number(present[0])} of the {number(elapsed[0])} {unit} before"
@@ -214,7 +213,7 @@ def _history(windows: Windows) -> _History:
     home = np.full(width, NEVER)
     opening = moments == first[windows.events]
     np.minimum.at(home, windows.events[opening], begins[windows.owner[opening]])
-    bad = (windows.severities >= ERROR)[windows.events]
+    bad = windows.alarming[windows.events]
     codes, slots = windows.events[bad].astype(np.int64), moments[bad] // SLOT
     pairs = np.unique(np.stack([codes, slots]), axis=1)
     begun = int(moments.min()) if len(moments) else int(NEVER)
