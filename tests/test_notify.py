@@ -123,6 +123,15 @@ def test_a_slack_that_is_not_there_is_tried_later():
     assert "refused" in told.why
 
 
+def test_a_slack_that_hangs_up_is_tried_later_and_not_by_the_notifier_itself():
+    answer = threading.Event()
+    answer.set()
+    with slack(delay=answer) as (address, received):
+        told = slack_to(address).deliver({"text": "x"})
+    assert isinstance(told, RetryLater)
+    assert len(received) == 1
+
+
 def test_the_webhook_is_in_no_text(tmp_path, caplog):
     with caplog.at_level("DEBUG"), slack(404, f"no such hook /services/{SECRET}".encode()) as (address, _):
         notifier = slack_to(address)

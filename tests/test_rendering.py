@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from verdicts import block, calm, document, hostile, incident, silence
 
+from logad.cli import cli
 from logad.errors import ConfigError
 from logad.rendering import Renderer, ScanSummary
 from logad.types import Evidence
@@ -134,6 +135,16 @@ def test_a_message_says_what_where_since_when_how_sure_the_proof_and_what_next(t
         f"logad mute {OPEN.id}",
     ):
         assert part in " ".join(text.split()), part
+
+
+@pytest.mark.parametrize("one", [OPEN, OVER], ids=["open", "resolved"])
+def test_no_message_advises_a_command_that_does_not_exist(one):
+    said = json.dumps(RENDERER.mapping("slack.json.j2", [one], {}))
+    said += RENDERER.text("incident.txt.j2", [one], {}) + RENDERER.text("email.html.j2", [one], {})
+    said += RENDERER.text("digest.txt.j2", [one, one], {}) + RENDERER.findings(
+        FOUND, SUMMARY, 80, colour=False
+    )
+    assert set(re.findall(r"\blogad (\w+)", said)) <= set(cli.commands)
 
 
 def test_only_web_addresses_become_links():

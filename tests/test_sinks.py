@@ -102,6 +102,19 @@ def test_a_file_of_something_else_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("made", [jsonl, sqlite])
+def test_the_first_write_of_an_id_stays(tmp_path, made):
+    for score in (0.97, 0.6):
+        sink = made(tmp_path / "v")
+        assert sink.write([block(1, score), block(1, 0.7)]) == Written(2, {})
+        sink.close()
+    stored = rows(tmp_path / "v", "SELECT verdict FROM verdicts") if made is sqlite else None
+    lines = (
+        [row[0] for row in stored] if stored else (tmp_path / "v").read_text(encoding="utf-8").splitlines()
+    )
+    assert [json.loads(line)["score"] for line in lines] == [0.97]
+
+
+@pytest.mark.parametrize("made", [jsonl, sqlite])
 def test_a_folder_that_cannot_be_is_a_delivery_error(tmp_path, made):
     (tmp_path / "file").write_text("in the way")
     sink = made(tmp_path / "file" / "verdicts")
