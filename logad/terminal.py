@@ -27,6 +27,8 @@ from logad.wording import (
 
 LEAST_WIDTH: Final = 40
 REASONS: Final = 3
+MOST_KINDS: Final = 12  # kinds of findings that are shown
+NAMED: Final = 3  # windows of one kind that are named beside the one shown
 LINES: Final = 2
 GUTTER: Final = 5  # the part of the width (one over it) that places take at most; longer ones stand above
 LONGEST_REASON: Final = 2000  # columns
@@ -60,30 +62,49 @@ class Page:
 
 
 def ranked(verdicts: Sequence[Verdict], page: Page) -> list[str]:
-    """One block of lines for each verdict, strangest first; a window odd like an earlier one takes a line.
+    """Blocks of lines: each kind of finding by its strangest window, strangest first, then the other windows.
 
-    Ties stand in order of their windows.
+    Windows that are odd for the same reason are one kind; what is not anomalous takes a line each. Ties stand
+    in order of their windows.
     """
     page = Page(max(page.width, LEAST_WIDTH), page.colour)
     order = sorted(verdicts, key=lambda verdict: (verdict.learning, -verdict.score))
-    sources = {line.source for verdict in order for reason in verdict.reasons for line in reason.evidence}
-    rank_width = max(2, len(str(len(order))))
-    first_like: dict[tuple[str, ...], int] = {}
+    found = [verdict for verdict in order if verdict.anomalous]
+    kinds: dict[tuple[str, ...], list[Verdict]] = {}
+    for verdict in found:
+        kinds.setdefault(_kind(verdict), []).append(verdict)
+    many_sources = len({line.source for one in found for why in one.reasons for line in why.evidence}) > 1
+    shown = list(kinds.values())[:MOST_KINDS]
     blocks = []
-    brief_before = False
-    for rank, verdict in enumerate(order, start=1):
-        label = f"{rank:>{rank_width}}"
-        kind = _kind(verdict)
-        like = first_like.setdefault(kind, rank)
-        brief = like != rank or not verdict.anomalous
-        if brief:
-            lines = _brief(label, verdict, like if like != rank else None, page)
-        else:
-            lines = _full(label, verdict, page, many_sources=len(sources) > 1)
-        gap = [] if rank == 1 or (brief and brief_before) else [""]
-        blocks.append("\n".join(gap + lines))
-        brief_before = brief
+    for rank, alike in enumerate(shown, start=1):
+        lines = _full(f"{rank:>2}", alike[0], page, many_sources=many_sources)
+        blocks.append("\n".join([*([""] if rank > 1 else []), *lines, *_others(alike[1:], page)]))
+    left = len(found) - sum(map(len, shown))
+    if left:
+        more = (
+            f"{counted(left, 'window')} of {counted(len(kinds) - len(shown), 'further kind')} not shown here"
+        )
+        blocks.append("\n" + "\n".join(wrapped(f"{more}; --format jsonl has them all", page.width)))
+    quiet = [verdict for verdict in order if not verdict.anomalous]
+    blocks += ["\n".join(_brief(verdict, page)) for verdict in quiet]
     return blocks
+
+
+def _others(alike: Sequence[Verdict], page: Page) -> list[str]:
+    """The windows odd in the same way as the one shown, in a line or two."""
+    if not alike:
+        return []
+    named = [cut(_name(verdict), LONGEST_NAME) for verdict in alike[:NAMED]]
+    left = len(alike) - len(named)
+    told = f"and {len(alike):,} more like it, down to {alike[-1].score:.2f}: " + ", ".join(named)
+    told += f", {left:,} others" if left else ""
+    return [page.paint("    " + line, "dim") for line in wrapped(told, page.width - 4)]
+
+
+def _name(verdict: Verdict) -> str:
+    """What tells a window from its like: its key, else when or where it is."""
+    key, start = verdict.window.key, verdict.window.start
+    return plain(key) if key else span(start, None) if start else place(verdict.window)[-1]
 
 
 def alone(verdict: Verdict, page: Page) -> list[str]:
@@ -122,18 +143,15 @@ def _full(label: str, verdict: Verdict, page: Page, *, many_sources: bool) -> li
     return lines
 
 
-def _brief(label: str, verdict: Verdict, like: int | None, page: Page) -> list[str]:
-    note = [f"like {like}"] if like is not None else []
-    where = (
-        cut(plain(verdict.window.key), LONGEST_NAME) if verdict.window.key else next(iter(_when(verdict)), "")
-    )
-    pieces = [*note, where or place(verdict.window)[-1]]
-    head = _headline(label + "  ", verdict, page, pieces)
+def _brief(verdict: Verdict, page: Page) -> list[str]:
+    """A window that is not anomalous, in a line."""
+    indent = "    "
+    where = cut(_name(verdict), LONGEST_NAME)
+    head = _headline(indent, verdict, page, [where])
     if len(head) == 1:
         return head
-    indent = " " * (len(label) + 2)
-    rest = flowed(pieces, page.width - len(indent))
-    return [*_headline(label + "  ", verdict, page), *(page.paint(indent + line, "dim") for line in rest)]
+    rest = flowed([where], page.width - len(indent))
+    return [*_headline(indent, verdict, page), *(page.paint(indent + line, "dim") for line in rest)]
 
 
 def _headline(label: str, verdict: Verdict, page: Page, more: Sequence[str] = ()) -> list[str]:

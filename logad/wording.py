@@ -22,6 +22,7 @@ _HIDDEN: Final = re.compile(
 _BLANK: Final = re.compile(r"(?: |\t|\r?\n)+")
 
 ELLIPSIS: Final = "…"
+BEYOND: Final = 1e-6  # nobody has seen enough windows to say more
 LONGEST_NAME: Final = (
     300  # columns of a session key, a source or a value, which are short unless a log is odd
 )
@@ -190,10 +191,10 @@ def odds(tail_probability: float) -> str:
 
     >>> odds(2.1e-05), odds(0.25), odds(0.0)
     ('about 1 in 48,000 normal windows is this strange', '25% of normal windows are this strange',
-     'no normal window is this strange')
+     'fewer than 1 in 1,000,000 normal windows are this strange')
     """
-    if tail_probability <= 0:
-        return "no normal window is this strange"
+    if tail_probability < BEYOND:
+        return f"fewer than 1 in {1 / BEYOND:,.0f} normal windows are this strange"
     if tail_probability >= 0.1:  # noqa: PLR2004  (above it a share reads better than odds)
         return f"{tail_probability:.0%} of normal windows are this strange"
     return f"about 1 in {float(f'{1 / tail_probability:.2g}'):,.0f} normal windows is this strange"

@@ -155,11 +155,22 @@ def test_only_web_addresses_become_links():
     assert "%7Cx|Runbook>" in json.dumps(RENDERER.mapping("slack.json.j2", [OPEN], LINKS))
 
 
-def test_findings_stand_strangest_first_and_alike_ones_take_one_line():
+def test_findings_stand_strangest_first_and_alike_ones_are_told_once():
     lines = RENDERER.findings(FOUND, SUMMARY, 80, colour=False).splitlines()
     scores = [float(line.split()[1]) for line in lines if re.match(r" \d  \d\.\d\d  ", line)]
     assert scores == sorted(scores, reverse=True)
-    assert sum("like 1" in line for line in lines) == 2
+    assert len(scores) == sum(verdict.anomalous for verdict in FOUND) - 2
+    assert sum("and 2 more like it" in line for line in lines) == 1
+
+
+def test_a_flood_of_kinds_is_cut_short_and_says_so():
+    many = [replace(hostile(f"kind {letter}"), id=letter * 32) for letter in "abcdefghijklmnopqrst"]
+    many = [
+        replace(one, reasons=tuple(replace(reason, template_id=one.id) for reason in one.reasons))
+        for one in many
+    ]
+    text = RENDERER.findings(many, SUMMARY, 100, colour=False)
+    assert "8 windows of 8 further kinds not shown here" in text
 
 
 def test_a_log_line_cannot_hide_behind_another_source_or_document():
