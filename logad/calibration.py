@@ -12,6 +12,32 @@ CUT: Final = 0.5
 """A score above this is anomalous."""
 
 
+KNOWABLE: Final = 100
+"""Windows seen n times over: from n windows a tail can be drawn out so far and no farther."""
+
+
+def least_knowable(windows: int) -> float:
+    """The least tail probability that can be told after so many windows: 1 / (100 n).
+
+    A fitted tail may go beyond what was seen, as far as its shape can be trusted. Below one window in a
+    hundred times the past, 1e-9 and 1e-40 are the same statement: "never, as far as one can tell".
+
+    >>> least_knowable(200)
+    5e-05
+    """
+    return 1 / (KNOWABLE * max(windows, 1))
+
+
+def ranked(probability: Scores, least: float) -> Scores:
+    """Probabilities in their order, those below `least` drawn up to it: what cannot be known still ranks.
+
+    >>> ranked(np.array([0.1, 1e-4, 1e-8, 1e-80]), 1e-4).round(6).tolist()
+    [0.1, 0.0001, 6.8e-05, 1e-05]
+    """
+    beyond = np.log(least / np.clip(probability, 1e-300, least))
+    return np.where(probability < least, least / (1 + 0.05 * beyond), probability)
+
+
 @dataclass(frozen=True)
 class Calibration:
     """The distinct scores of the reference windows, ascending, and how many windows are at or above each.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import field_validator
 
 from logad import registry
-from logad.calibration import CUT, Calibration, shared_scores
+from logad.calibration import CUT, Calibration, least_knowable, ranked, shared_scores
 from logad.contracts import Detector, PartConfig, Scores, State
 from logad.errors import StateError
 from logad.explaining import reasons
@@ -81,6 +81,7 @@ class Judge:
         self.config = config
         self.seed = seed
         self.doubts: list[str] = []
+        self.reference_windows = 0  # how many windows everything is measured against
         self._detectors: dict[str, Detector] = {}
         self._calibrations: dict[str, Calibration] = {}
 
@@ -89,6 +90,7 @@ class Judge:
         if not self.config.trusted:
             reference = clean_windows(windows)
         self.doubts = _doubts(windows, reference)
+        self.reference_windows = int(reference.sum())
         if not len(windows):
             return
         normal = windows.take(np.flatnonzero(reference))
@@ -107,12 +109,13 @@ class Judge:
         if not len(windows):
             return Judged(score, probability, opinions, alarming)
         deciding = self._deciding()
+        least = least_knowable(self.reference_windows)
         for name, detector in self._detectors.items():
             tail, need = self._tails(name, detector, windows)
-            opinion = shared_scores(tail, need)
+            opinion = shared_scores(ranked(tail, least), need)
             alarming[name] = opinion > CUT
             if name in deciding:
-                probability = np.where(opinion >= score, np.minimum(tail, 1.0), probability)
+                probability = np.where(opinion >= score, np.clip(tail, least, 1.0), probability)
                 score = np.maximum(score, opinion)
                 opinions[name] = opinion
             else:
@@ -180,11 +183,14 @@ class Judge:
         )
 
     def _reasons(self, windows: Windows, row: int, judged: Judged) -> tuple[Reason, ...]:
-        """What the alarmed detectors tell, the deciding ones first, the strangest of them first."""
+        """What the alarmed detectors tell, the strangest first; of those that do not decide, one thing."""
         deciding = self._deciding()
         alarmed = [name for name, alarming in judged.alarming.items() if alarming[row]]
         alarmed.sort(key=lambda name: (name not in deciding, -judged.detectors[name][row]))
-        told = ((name, self._detectors[name].explain(windows, row)) for name in alarmed)
+        told = [
+            (name, self._detectors[name].explain(windows, row)[: None if name in deciding else 1])
+            for name in alarmed[: 1 + sum(name in deciding for name in alarmed)]
+        ]
         return reasons(windows, row, told)
 
     def _deciding(self) -> frozenset[str]:
@@ -208,6 +214,7 @@ class Judge:
             "config": self.config.model_dump(mode="json"),
             "seed": self.seed,
             "doubts": self.doubts,
+            "reference_windows": self.reference_windows,
             "detectors": list(self._detectors),
         }
         state: State = {"judge": np.array(json.dumps(about))}
@@ -228,6 +235,7 @@ class Judge:
             about = json.loads(str(state["judge"]))
             judge = cls(WindowKind(about["kind"]), JudgeConfig(**about["config"]), about["seed"])
             judge.doubts = list(about["doubts"])
+            judge.reference_windows = int(about["reference_windows"])
             for name in about["detectors"]:
                 detector = _detector(name, judge.config, judge.seed)
                 judge._detectors[name] = detector.restore(_under(state, f"detector/{name}/"))

@@ -89,7 +89,7 @@ def test_a_bound_is_kept_where_it_is_usually_met():
     codes = [[OPEN] * n + [COMMIT] * (n - (n == 3)) for n in (1, 2, 3) * 40]
     windows = sessions([*codes, [OPEN, COMMIT, COMMIT]])
     (reason,) = fitted(windows).explain(windows, 120)
-    assert reason.text.startswith("'commit' came 2 times but 'open connection' 1")
+    assert reason.text.startswith("'commit' came twice but 'open connection' 1")
 
 
 def test_independent_counts_make_no_relation():

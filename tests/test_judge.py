@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from logad.calibration import Calibration, shared_scores
+from logad.calibration import Calibration, least_knowable, ranked, shared_scores
 from logad.errors import ConfigError, StateError
 from logad.judge import Judge, JudgeConfig, learn
 from logad.types import RECORD_SCHEMA, Severity, WindowKind
@@ -271,3 +271,30 @@ def test_windows_scored_alone_or_together_are_equally_probable():
     together = judge.judge(windows).tail_probability
     alone = [judge.judge(windows.take([row])).tail_probability[0] for row in range(200)]
     assert together.tolist() == alone
+
+
+def test_nothing_is_told_to_be_rarer_than_the_past_can_know():
+    codes = [[0, 1, 1, 2]] * 200 + [[0, 1, 1, 2, *[4] * 900], [0, 1, 1, 2, *[4] * 90]]
+    windows = windows_of(codes, kind=WindowKind.TIME, vocabulary=ORDER)
+    judge = learn(windows, JudgeConfig(detectors={"volume": {}}))
+    judged = judge.judge(windows)
+    assert judged.tail_probability.min() == pytest.approx(1 / (100 * judge.reference_windows))
+    assert judged.tail_probability[200] == judged.tail_probability[201]
+    assert judged.score[200] > judged.score[201] > 0.9  # what cannot be known still ranks
+
+
+@given(st.lists(st.floats(1e-300, 1.0), min_size=2, max_size=9), st.integers(1, 10**6))
+def test_drawing_probabilities_to_what_is_knowable_keeps_their_order(probabilities, count):
+    given_order = np.sort(np.array(probabilities))
+    drawn = ranked(given_order, least_knowable(count))
+    assert (np.diff(drawn) >= 0).all()
+    assert (drawn >= np.minimum(given_order, 1.0)).all()
+    assert drawn.min() >= least_knowable(count) / 36 or drawn.min() == given_order.min()
+
+
+def test_what_only_supports_tells_one_thing_after_what_decides():
+    windows = with_records(sessions(planted=[[0, 5, 1, 4, 4, 4, 3]]))
+    (verdict,) = learn(windows).verdicts(windows)
+    names = [reason.detector for reason in verdict.reasons]
+    assert names[0] == "normal_core"
+    assert sum(name != "normal_core" for name in names) <= 1

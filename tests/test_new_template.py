@@ -52,7 +52,7 @@ def test_a_new_template_that_informs_is_noticed_below_the_cut():
     scores = detector.score(windows)
     assert alarms(windows) == []
     assert scores[100] > scores[101]
-    assert "was never seen in the 100 windows before" in detector.explain(windows, 100)[0].text
+    assert "is new; never seen in the 100 windows before" in detector.explain(windows, 100)[0].text
 
 
 def test_a_warning_in_the_first_windows_is_no_news():
@@ -68,8 +68,24 @@ def test_warnings_learned_in_fit_are_known_when_later_windows_are_judged():
 def test_an_error_present_in_a_third_of_the_slots_is_chatty():
     steady = timed([[0, 2] if window % 6 == 0 else [0] for window in range(600)])
     hourly = timed([[0, 2] if window % 12 == 0 else [0] for window in range(600)])
-    assert max(alarms(steady)) < 600 // 3
+    quiet = timed([[0]] * 600)
+    later = {"starts": [180_000 + window * 300 for window in range(600)]}
+    assert alarms(quiet, timed([[0, 2] if window % 2 == 0 else [0] for window in range(600)], **later)) != []
+    assert alarms(steady) == []  # known as a whole, it is the normal state of this log from its first line
     assert max(alarms(hourly)) == 588
+
+
+def test_an_error_in_each_busy_span_of_a_sparse_log_is_chatty():
+    daily = timed([[0, 2]] * 60, starts=[window * 86_400 for window in range(60)])
+    assert alarms(daily) == []
+
+
+@given(st.integers(0, 80), st.integers(21, 60))
+def test_what_was_fitted_makes_chatty_only_what_stands_all_over_it(begin, length):
+    codes = [[0, 2] if begin <= window < begin + length else [0] for window in range(140)]
+    spread = length >= 0.3 * 140 and (begin + length - 1) * 10 // 140 - begin * 10 // 140 >= 6
+    found = alarms(timed(codes, span_seconds=600.0))
+    assert (found == []) == spread
 
 
 def test_a_storm_does_not_make_itself_chatty():
@@ -93,14 +109,14 @@ def test_judging_a_stream_in_parts_equals_judging_it_at_once():
 def test_the_sentence_names_the_error_and_its_lines():
     windows = timed([[0]] * 50 + [[0, 2, 0, 2]])
     (reason,) = NewTemplate(PartConfig()).fit(windows).explain(windows, 50)
-    assert reason.text == "'write failed' reports an error, 2 times; never seen before"
+    assert reason.text == "'write failed' reports an error twice; never seen before"
     assert (reason.template, reason.actual, reason.events) == (2, "2", (1, 3))
 
 
 def test_an_error_that_goes_on_within_its_first_minutes_is_told_as_young():
     windows = timed([[0]] * 50 + [[2], [2]])
     (reason,) = NewTemplate(PartConfig()).fit(windows).explain(windows, 51)
-    assert reason.text == "'write failed' reports an error; first seen moments before"
+    assert reason.text == "'write failed' reports an error; it began shortly before"
 
 
 def test_a_log_without_times_is_judged_by_its_lines():
@@ -115,7 +131,28 @@ def test_a_log_without_times_speaks_of_runs_of_lines():
     codes = [[2], [0] * 3000, [2]]
     windows = timed(codes, times=[[nowhere] * len(window) for window in codes], starts=[nowhere] * 3)
     (reason,) = NewTemplate(PartConfig()).fit(windows).explain(windows, 2)
-    assert "seen in 1 of the 3 runs of 1,000 lines before" in reason.text
+    assert reason.text == "'write failed' reports an error; it came on one occasion before"
+
+
+def test_an_error_that_came_before_is_told_with_its_occasions():
+    codes = [[0]] * 50 + [[2]] + [[0]] * 30 + [[2]] * 6 + [[0]] * 24 + [[2]]
+    detector, windows = NewTemplate(PartConfig()), timed(codes)
+    detector.fit(windows)
+    told = [detector.explain(windows, row)[0].text.split("; ")[1] for row in (50, 81, 86, 111)]
+    assert told == [
+        "never seen before",
+        "it came on one occasion before, about 2.5 hours ago",
+        "it has gone on for about 30 minutes",
+        "it came on 2 occasions before, the last about 2 hours ago",
+    ]
+
+
+def test_noise_of_the_system_is_no_reason_beside_a_real_one():
+    vocabulary = vocabulary_of("served", "child in error state", "disk lost", severities=[0, 3, 3])
+    codes = [[0, 1]] * 200 + [[0, 1, 2]]
+    windows = windows_of(codes, kind=WindowKind.TIME, vocabulary=vocabulary)
+    (reason,) = NewTemplate(PartConfig()).fit(windows).explain(windows, 200)
+    assert reason.text == "'disk lost' reports an error; never seen before"
 
 
 @settings(max_examples=60, deadline=None)

@@ -53,7 +53,7 @@ def test_the_heaviest_contribution_names_the_planted_template(detector):
     fitted = made(detector).fit(windows.take(np.arange(300)))
     told = [fitted.explain(windows, 300 + n)[0] for n in range(4)]
     assert [told[n].template for n in (0, 2, 3)] == [3, 2, 4]
-    assert "'connection lost' came 1 times" in told[0].text
+    assert "'connection lost' came once" in told[0].text
     assert told[0].events == (7,)
     assert {part.template for part in fitted.explain(windows, 301)} & {0, 1}
 
@@ -119,7 +119,7 @@ def test_a_pair_of_usual_counts_that_never_came_together_alarms():
     assert probability[600] < fitted.need
     (part,) = fitted.explain(windows, 600)
     assert part.text == (
-        "'write <NUM>' came 2 times while 'flushed' came 2 times; "
+        "'write <NUM>' came twice while 'flushed' came twice; "
         "none of the 600 sessions of the baseline has that"
     )
 

@@ -29,10 +29,19 @@ def number(value: float) -> str:
 def times(count: int) -> str:
     """How often something came.
 
-    >>> [times(count) for count in (0, 1, 1200)]
-    ['0 times', 'once', '1,200 times']
+    >>> [times(count) for count in (0, 1, 2, 1200)]
+    ['0 times', 'once', 'twice', '1,200 times']
     """
-    return "once" if count == 1 else f"{count:,} times"
+    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things, singular or plural.
+
+    >>> counted(1, "window"), counted(1200, "session")
+    ('1 window', '1,200 sessions')
+    """
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def share(part: float, whole: float) -> str:
@@ -54,10 +63,11 @@ def share(part: float, whole: float) -> str:
 def duration(seconds: float) -> str:
     """A duration in the unit that fits it.
 
-    >>> [duration(value) for value in (0.25, 40, 900, 5400, 7200, 259_200)]
-    ['0.25 s', '40 s', '15 minutes', '1.5 hours', '2 hours', '3 days']
+    >>> [duration(value) for value in (0.25, 40, 900, 5400, 7200, 80_000, 259_200)]
+    ['0.25 s', '40 s', '15 minutes', '1.5 hours', '2 hours', '22 hours', '3 days']
     """
     for unit, size, least in (("days", 86_400, 2), ("hours", 3_600, 1.5), ("minutes", 60, 2)):
         if seconds >= least * size:
-            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
+            told = f"{seconds / size:.1f}" if seconds < 10 * size else f"{seconds / size:,.0f}"
+            return f"{told.removesuffix('.0')} {unit}"
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004

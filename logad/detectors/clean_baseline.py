@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logad.contracts import Detector, Scores, State
-from logad.detectors._phrases import quoted
+from logad.detectors._phrases import quoted, times
 from logad.features import VALUES, binned, mixed
 from logad.reference import Waits, usual_waits
 from logad.types import AnomalyType, Contribution, WindowKind
@@ -98,7 +98,7 @@ class CleanBaseline(Detector):
 
     def _sentence(self, windows: Windows, group: Group, counts: NDArray[np.int64]) -> str:
         parts = [
-            f"{quoted(windows, code)} came {counts[code]} times"
+            f"{quoted(windows, code)} came {times(int(counts[code]))}"
             if counts[code]
             else f"{quoted(windows, code)} never came"
             for code in group

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from logad.contracts import Detector, PartConfig, Scores, State
-from logad.detectors._phrases import quoted
+from logad.detectors._phrases import quoted, times
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import Windows
 
@@ -112,7 +112,7 @@ class IsolationForestDetector(Detector):
         return tuple(
             Contribution(
                 float(weights[code]),
-                f"{quoted(windows, code)} came {counts[code]} times; "
+                f"{quoted(windows, code)} came {times(int(counts[code]))}; "
                 f"half of the normal windows have {usual[code]:g} or fewer",
                 AnomalyType.COLLECTIVE,
                 code,

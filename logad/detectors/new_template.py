@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logad.contracts import Detector, PartConfig, Scores, State
-from logad.detectors._phrases import number, quoted
+from logad.detectors._phrases import counted, duration, number, quoted, times
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import NO_TIME, Windows
 
@@ -16,8 +16,9 @@ Moments = NDArray[np.int64]
 WARNING: Final = 2  # the least severity class whose first sighting is an alarm
 SLOT: Final = 600_000_000  # microseconds: chattiness is counted in slots of ten minutes
 LINES_A_SLOT: Final = 1000  # where nothing has a time, this many lines stand for a slot
-CHATTY_SHARE: Final = 0.3  # of the elapsed slots ...
+CHATTY_SHARE: Final = 0.3  # of the slots in which anything was written ...
 CHATTY_SLOTS: Final = 20  # ... and at least so many: the template is noise of this system
+ALL_OVER: Final = 7  # tenths of a whole log that a template stands in when it is the log's normal state
 SIGHTING_SHARE: Final = 1 / 48  # windows that may bring a first sighting before it stops being news
 MEMORY_WINDOWS: Final = 576.0  # half-life of the rate of first sightings: two days of five minutes
 NEVER: Final = np.iinfo(np.int64).max
@@ -31,9 +32,9 @@ class _History:
     first: Moments  # (templates,): the moment of each template's first event, NEVER where there was none
     home: Moments  # (templates,): when the window of that first event began
     windows: Moments  # distinct moments at which windows began
+    filled: Moments  # distinct slots of time that hold anything
     codes: NDArray[np.int64]  # distinct pairs of an error template ...
     slots: NDArray[np.int64]  # ... and a slot of time that holds it, by code, then slot
-    begun: int  # the first moment of all, NEVER where there was none
 
     def joined(self, other: "_History") -> "_History":
         """Both histories as one; what both saw counts once."""
@@ -48,10 +49,28 @@ class _History:
             np.minimum(mine, theirs),
             np.where(theirs < mine, homes[1], homes[0]),
             np.union1d(self.windows, other.windows),
+            np.union1d(self.filled, other.filled),
             pairs[0],
             pairs[1],
-            min(self.begun, other.begun),
         )
+
+    def slots_before(self, codes: Moments, moments: Moments) -> tuple[Moments, Moments]:
+        """In how many slots before the moments the templates stood, and how many held anything."""
+        slots, base = moments // SLOT, int(self.filled[0]) if len(self.filled) else 0
+        width = int(max(slots.max(initial=base), self.slots.max(initial=base)) - base) + 2
+        keys = self.codes * width + (self.slots - base)
+        present = np.searchsorted(keys, codes * width + (slots - base)) - np.searchsorted(keys, codes * width)
+        return present, np.searchsorted(self.filled, slots)
+
+    def all_over(self, codes: Moments) -> NDArray[np.bool_]:
+        """Whether the templates stand all over this history, so that they are its normal state."""
+        begins, ends = (np.searchsorted(self.codes, codes, side) for side in ("left", "right"))
+        tenth = np.searchsorted(self.filled, self.slots) * 10 // max(len(self.filled), 1)
+        opens = np.concatenate([[1], np.diff(self.codes * 10 + tenth) != 0])[: len(tenth)]
+        tenths = np.concatenate([[0], np.cumsum(opens)])
+        often = ends - begins >= max(CHATTY_SLOTS, CHATTY_SHARE * len(self.filled))
+        spread: NDArray[np.bool_] = often & (tenths[ends] - tenths[begins] >= ALL_OVER)
+        return spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +88,11 @@ class NewTemplate(Detector):
     """Standing alarm for errors that are no noise, first-sighting alarm for warnings (no training needed).
 
     An error by level and by words is an alarm wherever it stands, unless it is chatty: present in 30 % and in
-    20 of the ten-minute slots that went before, counted in time (a storm counted in windows would make itself
-    chatty). Another template of class 2 or 3 is an alarm in the window of its first event, as long as such
-    windows are rare. A new template that merely informs is noticed below the cut. Every window is judged by
-    what came before it, whether it was part of `fit` or not.
+    20 of the ten-minute slots with a line that went before, counted in time (a storm counted in windows would
+    make itself chatty), or in as many of all that was fitted and all over it (in 7 of its tenths). Another
+    template of class 2 or 3 is an alarm in the window of its first event, as long as such windows are rare.
+    A new template that merely informs is noticed below the cut. All else judges a window by what came before
+    it, whether it was part of `fit` or not.
     """
 
     name: ClassVar[str] = "new_template"
@@ -82,7 +102,7 @@ class NewTemplate(Detector):
     def __init__(self, config: PartConfig, seed: int = 0) -> None:
         super().__init__(config, seed)
         nothing = np.zeros(0, dtype=np.int64)
-        self._past = _History(nothing, nothing, nothing, nothing, nothing, int(NEVER))
+        self._past = _History(nothing, nothing, nothing, nothing, nothing, nothing)
         self._memo: tuple[Windows, _Judged] | None = None
 
     def fit(self, windows: Windows) -> Self:
@@ -105,6 +125,8 @@ class NewTemplate(Detector):
         """One contribution for each error that stands in the window and each template first seen in it."""
         judged = self._judged(windows)
         places = np.flatnonzero(judged.rows == row)
+        if (judged.ratios[places] < 1).any():  # noise of this system explains no alarm
+            places = places[judged.ratios[places] < 1]
         told = [self._told(windows, row, judged, int(place)) for place in places]
         return tuple(sorted(told, key=lambda part: -part.weight))
 
@@ -115,17 +137,15 @@ class NewTemplate(Detector):
             "first": past.first,
             "home": past.home,
             "windows": past.windows,
+            "filled": past.filled,
             "codes": past.codes,
             "slots": past.slots,
-            "begun": np.asarray([past.begun]),
         }
 
     def restore(self, state: State) -> Self:
         """Take back what `state` gave."""
-        first, home, windows, codes, slots = (
-            np.asarray(state[name], dtype=np.int64) for name in ("first", "home", "windows", "codes", "slots")
-        )
-        self._past = _History(first, home, windows, codes, slots, int(state["begun"][0]))
+        names = ("first", "home", "windows", "filled", "codes", "slots")
+        self._past = _History(*(np.asarray(state[name], dtype=np.int64) for name in names))
         self._memo = None
         return self
 
@@ -139,8 +159,9 @@ class NewTemplate(Detector):
         moments = _moments(windows)
         history = self._past.joined(_history(windows))
         standing = _pairs(windows, moments, windows.alarming)
-        present, elapsed = _slots_before(history, standing[1], standing[2])
-        quiet = (present + 1) / (np.maximum(elapsed, CHATTY_SLOTS / CHATTY_SHARE - 1) + 1) / CHATTY_SHARE
+        present, filled = history.slots_before(standing[1], standing[2])
+        quiet = (present + 1) / (np.maximum(filled, CHATTY_SLOTS / CHATTY_SHARE - 1) + 1) / CHATTY_SHARE
+        quiet = np.where(self._past.all_over(standing[1]), np.maximum(quiet, 2.0), quiet)
         new = _first_sightings(windows, moments, history)
         severity = windows.severities[new[1]]
         rate = _sighting_rate(history, windows, new[2]) / SIGHTING_SHARE
@@ -159,35 +180,55 @@ class NewTemplate(Detector):
         span = windows.span(row)
         places = np.flatnonzero(windows.events[span] == code)
         moment = int(judged.moments[span][places].min())
-        name, times = quoted(windows, code), number(len(places))
+        name = quoted(windows, code)
         if windows.vocabulary[code].alarming:
-            present, elapsed = _slots_before(history, np.asarray([code]), np.asarray([moment]))
-            unit = "ten-minute spans" if moment > _LINE_CLOCK_ENDS else f"runs of {LINES_A_SLOT:,} lines"
-            before = f"in {number(present[0])} of the {number(elapsed[0])} {unit} before"
-            seen, expected = f"seen {before}", f"seen {before}"
-            if moment <= history.first[code]:
-                seen, expected = "never seen before", "0"
-            elif not present[0]:
-                seen, expected = "first seen moments before", "0"
-            often = f", {times} times" if len(places) > 1 else ""
-            text = f"{name} reports an error{often}; {seen}"
+            text = f"{name} reports an error{_often(len(places))}; {_before(history, code, moment)}"
         else:
-            past = number(int(np.searchsorted(history.windows, moment, side="right")) - 1)
-            what = "warns and" if windows.vocabulary[code].severity >= WARNING else "is new: it"
-            text, expected = f"{name} {what} was never seen in the {past} windows before", "0"
+            past = int(np.searchsorted(history.windows, moment, side="right")) - 1
+            before = f"in the {counted(past, 'window')} before" if past > 1 else "before"
+            what = "warns" if windows.vocabulary[code].severity >= WARNING else "is new"
+            text = f"{name} {what}{_often(len(places))}; never seen {before}"
         events = tuple(int(place) for place in places[:EVIDENCE])
         return Contribution(
             float(-np.log(min(judged.ratios[found] * self.need, 1.0))),
             text,
             AnomalyType.POINT,
             code,
-            expected,
-            times,
+            "0",
+            number(len(places)),
             events,
         )
 
 
 _LINE_CLOCK_ENDS: Final = 10**14  # moments below it (before March 1973) were made from line numbers
+
+
+def _often(lines: int) -> str:
+    return f" {times(lines)}" if lines > 1 else ""
+
+
+def _before(history: _History, code: int, moment: int) -> str:
+    """What is known of the error at this moment."""
+    windows = int(np.searchsorted(history.windows, moment, side="right")) - 1
+    if moment <= history.first[code]:
+        return "never seen before" if windows else "the log begins with it"
+    slots = history.slots[history.codes == code]
+    slots = slots[slots < moment // SLOT]
+    if not len(slots):
+        return "it began shortly before"
+    occasions = 1 + int((np.diff(slots) > 1).sum())
+    on = "one occasion" if occasions == 1 else counted(occasions, "occasion")
+    if moment <= _LINE_CLOCK_ENDS:
+        return f"it came on {on} before"
+    if moment // SLOT - slots[-1] <= 1:
+        opens = slots[np.flatnonzero(np.diff(slots, prepend=-1) > 1)[-1]]
+        return f"it has gone on for about {_spanned(moment // SLOT - int(opens))}"
+    ago = _spanned(moment // SLOT - int(slots[-1]))
+    return f"it came on {on} before, {'the last ' if occasions > 1 else ''}about {ago} ago"
+
+
+def _spanned(slots: int) -> str:
+    return duration(slots * SLOT / 1e6)
 
 
 def _moments(windows: Windows) -> Moments:
@@ -216,8 +257,8 @@ def _history(windows: Windows) -> _History:
     bad = windows.alarming[windows.events]
     codes, slots = windows.events[bad].astype(np.int64), moments[bad] // SLOT
     pairs = np.unique(np.stack([codes, slots]), axis=1)
-    begun = int(moments.min()) if len(moments) else int(NEVER)
-    return _History(first, home, np.unique(begins[begins < NEVER]), pairs[0], pairs[1], begun)
+    begins = np.unique(begins[begins < NEVER])
+    return _History(first, home, begins, np.unique(moments // SLOT), pairs[0], pairs[1])
 
 
 def _begins(windows: Windows, moments: Moments) -> Moments:
@@ -235,16 +276,6 @@ def _pairs(windows: Windows, moments: Moments, wanted: NDArray[np.bool_]) -> tup
     earliest = np.full(len(keys), NEVER)
     np.minimum.at(earliest, inverse, moments[chosen])
     return keys // width, keys % width, earliest
-
-
-def _slots_before(history: _History, codes: Moments, moments: Moments) -> tuple[Scores, Scores]:
-    """In how many slots before the moment the template stood, and how many slots had gone by."""
-    slots = moments // SLOT
-    base = history.begun // SLOT
-    width = int(max(slots.max(initial=base), history.slots.max(initial=base)) - base) + 2
-    keys = history.codes * width + (history.slots - base)
-    present = np.searchsorted(keys, codes * width + (slots - base)) - np.searchsorted(keys, codes * width)
-    return present.astype(np.float64), (slots - base).astype(np.float64)
 
 
 def _first_sightings(

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from logad.contracts import Detector, PartConfig, Scores, State
-from logad.detectors._phrases import quoted
+from logad.detectors._phrases import quoted, times
 from logad.features import presence_weights
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import Windows
@@ -76,7 +76,8 @@ class PcaDetector(Detector):
             told.append(
                 Contribution(
                     float(np.copysign(energy[code], residual[0, code])),
-                    f"{quoted(windows, code)} came {counts[code]} times where its company suggests {usual}",
+                    f"{quoted(windows, code)} came {times(int(counts[code]))}; "
+                    f"the rest of the window suggests {usual}",
                     AnomalyType.COLLECTIVE,
                     code,
                     usual,
