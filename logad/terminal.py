@@ -11,6 +11,7 @@ from typing import Final
 
 from logad.types import Evidence, Reason, Severity, Verdict
 from logad.wording import (
+    ELLIPSIS,
     LONGEST_NAME,
     cells,
     counted,
@@ -28,6 +29,7 @@ from logad.wording import (
 LEAST_WIDTH: Final = 40
 REASONS: Final = 3
 MOST_KINDS: Final = 12  # kinds of findings that are shown
+TELLING: Final = 6  # letters that a piece of a template has at least, to be looked for in a line
 NAMED: Final = 3  # windows of one kind that are named beside the one shown
 LINES: Final = 2
 GUTTER: Final = 5  # the part of the width (one over it) that places take at most; longer ones stand above
@@ -40,6 +42,7 @@ _LOUD: Final = {
     Severity.INDEX: ("bold",),
     Severity.NONE: ("dim",),
 }
+_PLACEHOLDER: Final = re.compile(r"<[^<>]*>|[\"\\\\|]")  # quotes too: JSON escapes them
 _DIGITS: Final = re.compile(r"\d+")
 
 
@@ -125,7 +128,7 @@ def alone(verdict: Verdict, page: Page) -> list[str]:
                 f"template {plain(reason.template_id or '')}: {cut(plain(reason.template), LONGEST_REASON)}"
             )
         lines += [page.paint("   " + line, "dim") for line in flowed(about, page.width - 3)]
-        lines += _proof(reason.evidence, page, "   ", many_sources=True, whole=True)
+        lines += _proof(reason.evidence, page, "   ", (), many_sources=True, whole=True)
     return lines
 
 
@@ -139,7 +142,7 @@ def _full(label: str, verdict: Verdict, page: Page, *, many_sources: bool) -> li
     for reason in verdict.reasons[:REASONS]:
         lines += _told("- ", reason, page, indent)
     chosen = proof(verdict.reasons[:REASONS], LINES)
-    lines += _proof(chosen, page, indent + "  ", many_sources=many_sources, whole=False)
+    lines += _proof(chosen, page, indent + "  ", verdict.reasons, many_sources=many_sources, whole=False)
     return lines
 
 
@@ -203,8 +206,14 @@ def located(line: Evidence, *, many_sources: bool) -> str:
     return f"{source}:{line.line}" if many_sources else str(line.line)
 
 
-def _proof(
-    lines: Sequence[Evidence], page: Page, indent: str, *, many_sources: bool, whole: bool
+def _proof(  # noqa: PLR0913  (what is shown, of what, and how)
+    lines: Sequence[Evidence],
+    page: Page,
+    indent: str,
+    reasons: Sequence[Reason],
+    *,
+    many_sources: bool,
+    whole: bool,
 ) -> list[str]:
     places = [located(line, many_sources=many_sources) for line in lines]
     gutter = max(map(cells, places), default=0)
@@ -218,7 +227,8 @@ def _proof(
             shown = [piece for part in (first, *rest) for piece in (wrapped(part, room) or [""])]
         else:
             more = f" (+{counted(len(rest), 'line')})" if rest else ""
-            shown = [cut(" ".join(first.split()), room - len(more)) + more]
+            left = room - len(more)
+            shown = [cut(_telling(" ".join(first.split()), reasons, left), left) + more]
         told = [page.paint(f"{margin}│ ", "dim") + piece for piece in shown]
         if stacked:
             out += [page.paint(indent + piece, "dim") for piece in wrapped(where, page.width - len(indent))]
@@ -226,6 +236,18 @@ def _proof(
             told[0] = page.paint(f"{indent}{' ' * (gutter - cells(where))}{where} │ ", "dim") + shown[0]
         out += told
     return out
+
+
+def _telling(line: str, reasons: Sequence[Reason], room: int) -> str:
+    """A line from where it says what the reasons are about, if that would not be seen otherwise."""
+    if cells(line) <= room:
+        return line
+    for reason in reasons:
+        words = sorted(_PLACEHOLDER.split(reason.template or ""), key=len, reverse=True)
+        at = line.find(words[0].strip()) if len(words[0].strip()) >= TELLING else -1
+        if at >= 0:
+            return line if at + len(words[0]) <= room else ELLIPSIS + line[at:]
+    return line
 
 
 def _when(verdict: Verdict) -> list[str]:

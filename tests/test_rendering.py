@@ -278,3 +278,13 @@ def test_even_a_careless_user_template_passes_no_escape_sequence_on(tmp_path):
 def test_a_template_that_is_nowhere_is_a_configuration_error():
     with pytest.raises(ConfigError, match=r"pager\.j2"):
         RENDERER.text("pager.j2", [OPEN], {})
+
+
+def test_a_long_line_is_shown_from_where_it_says_what_the_reason_is_about():
+    raw = '{"kubernetes": {"pod": {"name": "' + "x" * 200 + '"}}, "log": "cannot reach ledger at 10.0.0.7"}'
+    verdict = block(1, 0.9)
+    reason = replace(
+        verdict.reasons[0], template="cannot reach ledger at <IP>", evidence=(Evidence("a", 7, raw),)
+    )
+    text = RENDERER.findings([replace(verdict, reasons=(reason,))], SUMMARY, 80, colour=False)
+    assert '7 │ …cannot reach ledger at 10.0.0.7"}' in text
