@@ -12,12 +12,12 @@ import polars as pl
 from logad import batch, config, models, rules
 from logad.batch import Observer
 from logad.checkup import doctor
-from logad.errors import InputError
-from logad.handling import ack, incidents, mute
+from logad.errors import InputError, UsageError
+from logad.handling import ack, list_incidents, mute
 from logad.judge import Judge
 from logad.live import BacktestResult, WatchResult, backtest, watch
 from logad.mining import Miner, parameters
-from logad.options import ReadOptions
+from logad.options import WINDOW_OPTIONS, ReadOptions
 from logad.preparation import Setup
 from logad.rendering import ScanSummary
 from logad.retelling import explain
@@ -36,7 +36,7 @@ __all__ = [
     "backtest",
     "doctor",
     "explain",
-    "incidents",
+    "list_incidents",
     "mute",
     "scan",
     "templates",
@@ -143,22 +143,28 @@ def scan(
     >>> result.summary.windows, result.verdicts
     (30, ())
     """
-    setup = Setup.of(options)
+    if baseline and model is not None:
+        raise UsageError("--baseline and --model", "given together", "one of them: they exclude each other")
+    if baseline_clean and not baseline:
+        raise UsageError("--baseline-clean", "no --baseline", "the baseline that it vouches for")
+    setup = Setup.of(options, observer.telemetry)
     stored = None
     if model is not None:
         stored = models.load(setup.store, model)
         miner = Miner.rebuilt(stored.shapes, setup.rules, setup.telemetry)
-        setup = setup.with_windowing(Windowing.from_dict(stored.windowing))
+        setup = setup.with_windowing(_as_trained(stored, model, setup, options))
     else:
         miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
     reference = None
     if baseline:
-        apart = Telemetry()
-        reference = batch.read([str(path) for path in baseline], setup.reading, miner, apart, observer)
+        whole = replace(setup.reading, since=None, until=None)  # these narrow what is judged, not by what
+        reference = batch.read([str(path) for path in baseline], whole, miner, Telemetry(), observer)
     corpus = setup.read(sources, miner, observer)
+    if reference is not None:
+        corpus.faults += reference.faults
     if stored is None:
         batch.settle([corpus, *([reference] if reference else [])], miner, setup.telemetry)
-    windowing = batch.chosen_windowing(corpus, setup.reading)
+    windowing = batch.chosen_windowing(corpus, setup.reading, setup.telemetry)
     observer.note("windows", windowing.describe())
     windows = batch.windows_of(corpus, windowing, miner, setup.telemetry)
     if stored is not None:
@@ -204,11 +210,12 @@ def train(
     >>> train(folder / "app.log", model="app", window_records=20, state_dir=folder).model.version
     1
     """
-    setup = Setup.of(options)
+    models.check_name(model)
+    setup = Setup.of(options, observer.telemetry)
     miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
     corpus = setup.read(sources, miner, observer)
     batch.settle([corpus], miner, setup.telemetry)
-    windowing = batch.chosen_windowing(corpus, setup.reading)
+    windowing = batch.chosen_windowing(corpus, setup.reading, setup.telemetry)
     observer.note("windows", windowing.describe())
     windows = batch.windows_of(corpus, windowing, miner, setup.telemetry)
     judge = batch.learned(windows, setup.judging(trusted=clean), setup.reading.seed, setup.telemetry)
@@ -243,7 +250,7 @@ def templates(
     >>> [(mined.count, mined.template.text) for mined in templates(log).templates]
     [(2, 'connected to <IP>')]
     """
-    setup = Setup.of(options)
+    setup = Setup.of(options, observer.telemetry)
     miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
     corpus = setup.read(sources, miner, observer)
     batch.settle([corpus], miner, setup.telemetry)
@@ -283,6 +290,19 @@ def templates(
         .select("line", "template_id", pl.col("text").alias("template"))
     )
     return TemplatesResult(tuple(mined), assignments, tuple(corpus.faults), setup.telemetry.as_dict())
+
+
+def _as_trained(stored: models.Model, name: str, setup: Setup, options: ReadOptions) -> Windowing:
+    """The windowing that a model was trained on; no other can be asked for."""
+    trained = Windowing.from_dict(stored.windowing)
+    asked = setup.reading.windowing
+    if asked is not None and any(options.get(option) is not None for option in WINDOW_OPTIONS):
+        same = replace(asked, reason=trained.reason, timeout_seconds=trained.timeout_seconds)
+        if same != trained:
+            raise UsageError(
+                asked.describe(), f"model {name} judges {trained.describe()}", "the same windows"
+            )
+    return trained
 
 
 def template_folders(path: str | Path | None) -> tuple[Path, ...]:

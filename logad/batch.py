@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final
 
 import polars as pl
 
@@ -14,11 +15,15 @@ from logad.options import Reading
 from logad.recording import Layout, Recorder, detect
 from logad.rules import Rules
 from logad.telemetry import Telemetry
-from logad.types import RECORD_SCHEMA, Verdict
+from logad.types import RECORD_SCHEMA, Buffer, Verdict, WindowKind
 from logad.windows import Windowing, Windows
 
 SAMPLE_BYTES = 1 << 20
 """A stream's format is detected from so much of its beginning."""
+SNIFFED_BYTES = 8192
+"""A zero byte among so many first ones means that this is no text."""
+
+_SAY_TIME: Final = "say how the time is written with --time-format"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,7 @@ class Observer:
 
     note: Callable[[str, str], None] = lambda _name, _text: None  # what was found out, and what was mended
     progress: Callable[[int], None] = lambda _bytes: None  # bytes read so far
+    telemetry: Telemetry | None = None  # counts the run, so that an error does not lose the counts
 
 
 @dataclass(slots=True)
@@ -63,6 +69,7 @@ def read(
                 recorder = recorders.get(buffer.stream)
                 with telemetry.stage("parse"):
                     if recorder is None:
+                        _refuse_binary(buffer)
                         layout = detect(
                             buffer.data[:SAMPLE_BYTES], buffer.stream, reading.overrides, datetime.now(UTC)
                         )
@@ -76,6 +83,9 @@ def read(
                     buffer = next(buffers, None)
         except InputError as fault:
             corpus.faults.append(fault)
+        except OSError as error:
+            why = f"cannot be read: {error.strerror or error}"
+            corpus.faults.append(InputError(source.name, why, "a source that can be read to its end"))
         finally:
             source.close()
         frames += [_mined(recorder.flush(), miner, telemetry) for recorder in recorders.values()]
@@ -84,6 +94,8 @@ def read(
     telemetry.templates = len(miner.vocabulary)
     if corpus.records.is_empty():
         if corpus.faults:
+            for other in corpus.faults[1:]:
+                observer.note("unread", str(other))
             raise corpus.faults[0]
         what = ", ".join(f"{count:,} {reason}" for reason, count in sorted(telemetry.dropped.items()))
         found = f"no records ({what})" if what else "no records"
@@ -101,14 +113,29 @@ def settle(corpora: Sequence[Corpus], miner: Miner, telemetry: Telemetry) -> Non
 
 
 def windows_of(corpus: Corpus, chosen: Windowing, miner: Miner, telemetry: Telemetry) -> Windows:
-    """All windows of the records."""
+    """All windows of the records.
+
+    Raises:
+        InputError: no record has what makes a window: a time, or a session key.
+    """
     with telemetry.stage("window"):
-        return windowing.cut(corpus.records, chosen, miner.vocabulary, telemetry)
+        windows = windowing.cut(corpus.records, chosen, miner.vocabulary, telemetry)
+    if not len(windows):
+        found = f"none of {corpus.records.height:,} records has a key"
+        advice = "leave the option out to have windows chosen"
+        raise InputError(chosen.describe(), found, "records that say which session they belong to", advice)
+    return windows
 
 
-def chosen_windowing(corpus: Corpus, reading: Reading) -> Windowing:
-    """The windowing the user asked for, else the one that suits the records."""
-    return reading.windowing or choosing.choose(corpus.records)
+def chosen_windowing(corpus: Corpus, reading: Reading, telemetry: Telemetry) -> Windowing:
+    """The windowing the user asked for, else the one that suits the records.
+
+    Windows of time that were asked for leave out streams without any; each of these is a fault.
+    """
+    asked = reading.windowing
+    if asked is not None and asked.kind is WindowKind.TIME:
+        corpus.records = _timed(corpus, telemetry)
+    return asked or choosing.choose(corpus.records)
 
 
 def judged(
@@ -131,6 +158,12 @@ def learned(windows: Windows, config: JudgeConfig, seed: int, telemetry: Telemet
 def new_miner(rules: Rules, telemetry: Telemetry) -> Miner:
     """A miner without templates."""
     return Miner(rules=rules, telemetry=telemetry)
+
+
+def _refuse_binary(buffer: Buffer) -> None:
+    """Pipes cannot be looked at before they are read, as files are."""
+    if b"\0" in buffer.data[:SNIFFED_BYTES]:
+        raise InputError(buffer.source, "binary", "text, plain or compressed", "convert it, or leave it out")
 
 
 def _tell(layout: Layout, stream: str, corpus: Corpus, observer: Observer) -> None:
@@ -167,11 +200,29 @@ def _in_time(records: pl.DataFrame, streams: int) -> pl.DataFrame:
     return records.with_columns(order.alias("_order")).sort("_order", maintain_order=True).drop("_order")
 
 
+def _timed(corpus: Corpus, telemetry: Telemetry) -> pl.DataFrame:
+    """The records of the streams that have times; one without any is a fault, its records are dropped."""
+    records = corpus.records
+    untimed = records.group_by("stream", maintain_order=True).agg(pl.len(), pl.col("time").is_null().all())
+    untimed = untimed.filter("time")
+    if untimed["len"].sum() == records.height:
+        return records  # windowing says so
+    for stream, count, _ in untimed.iter_rows():
+        telemetry.records -= count
+        telemetry.drop("without_time", count, lines=0)
+        corpus.faults.append(
+            InputError(stream, "no record has a time", "logs with times for --window", _SAY_TIME)
+        )
+    return records.join(untimed, on="stream", how="anti", maintain_order="left")
+
+
 def _within(records: pl.DataFrame, reading: Reading, telemetry: Telemetry) -> pl.DataFrame:
     """The records of the range of time asked for; the others are counted as dropped."""
-    newest = records["time"].max()
-    if (reading.since is None and reading.until is None) or not isinstance(newest, datetime):
+    if records.is_empty() or (reading.since is None and reading.until is None):
         return records
+    newest = records["time"].max()
+    if not isinstance(newest, datetime):
+        raise InputError("--since and --until", "no record has a time", "logs with times", _SAY_TIME)
     inside = pl.lit(value=True)
     time = pl.col("time").forward_fill().over("stream")
     if reading.since is not None:

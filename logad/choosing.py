@@ -21,17 +21,26 @@ FEW_WINDOWS: Final = 40
 """Fewer time windows than this teach too little: windows of records are taken instead."""
 RECORDS_A_SPAN: Final = 10.0
 """Mean records in a time window that has any."""
+TIMED: Final = 0.5
+"""Share of all records that must have a time for windows of time."""
 MOST_SPANS: Final = 20_000
 RECORDS_A_RUN: Final = 100
 FEWEST_KEYS: Final = 30
 IN_SESSIONS: Final = 0.4
 """Share of all records that must lie in real sessions for a key to be chosen."""
+KEYED: Final = 0.75
+"""Share of all records that must have a key: those that have none are in no window."""
 
 _IDENTIFIER: Final = r"[A-Za-z]{2,16}[_-]-?[A-Za-z]{0,3}[0-9][0-9A-Za-z_-]{3,}"
 _NAMED: Final = (
     r"""(?i)[a-z_.-]*(?:id|key|session|request|req|trace|instance|job|order|txn)"""
     r"""["']?\s?[=:]\s?["']?[0-9a-z_-]{4,}"""
 )
+_PLACE: Final = re.compile(
+    r"(?i)(^|[._-])(host|node|pod|container|agent|process|thread|image|replicaset|namespace|cluster|device)"
+    r"[._-]?(id|key|u?uid)$|(^|[._-])[pt]id$|(^|[._-])[eg]?[ug]id$|^(ip|host|node|pod|server|srv|worker|thread)[_-]"
+)
+"""Keys that tell where something ran or on whose behalf, not what happened together."""
 _UUID: Final = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _BEFORE_UUID: Final = rf"[A-Za-z]+[-:=_ ]+{_UUID}"
 
@@ -42,6 +51,7 @@ class KeyFit:
 
     windowing: Windowing
     keys: int
+    keyed: float  # share of all records that have a key
     in_sessions: float  # share of all records in sessions of three and more records with two templates
     per_session: float  # mean records of those sessions
 
@@ -65,6 +75,8 @@ def _spans(records: pl.DataFrame, *, live: bool = False) -> Windowing:
     times = records["time"].drop_nulls()
     if times.is_empty():
         return _runs(records, "no record has a time")
+    if times.len() < TIMED * records.height:
+        return _runs(records, f"only {times.len():,} of {records.height:,} records have a time")
     first, last = times.min(), times.max()
     seconds = (last - first).total_seconds()  # type: ignore[operator,union-attr]
     if live:
@@ -89,12 +101,17 @@ def _sessions(records: pl.DataFrame) -> Windowing | None:
     """Sessions by the key that puts most records into sessions; None where no key does."""
     sample = records.head(SAMPLE)
     fits = [_fit(sample, candidate) for candidate in _candidates(sample["raw"])]
-    good = [fit for fit in fits if fit.keys >= FEWEST_KEYS and fit.in_sessions >= IN_SESSIONS]
+    good = [
+        fit
+        for fit in fits
+        if fit.keys >= FEWEST_KEYS and fit.keyed >= KEYED and fit.in_sessions >= IN_SESSIONS
+    ]
     if not good:
         return None
     best = max(good, key=lambda fit: (round(fit.in_sessions, 2), fit.per_session))
+    which = f"first {SAMPLE:,} records" if records.height > SAMPLE else "records"
     reason = (
-        f"{best.in_sessions:.0%} of the records lie in {best.keys:,} sessions of {best.per_session:.0f} "
+        f"{best.in_sessions:.0%} of the {which} lie in {best.keys:,} sessions of {best.per_session:.0f} "
         "records on average"
     )
     chosen = best.windowing
@@ -115,6 +132,7 @@ def _fit(sample: pl.DataFrame, windowing: Windowing) -> KeyFit:
     return KeyFit(
         windowing,
         real.height,
+        keyed["row"].n_unique() / max(sample.height, 1),
         members / max(sample.height, 1),
         float(mean) if isinstance(mean, float) else 0.0,
     )
@@ -149,7 +167,8 @@ def _prefixes(lines: pl.Series, token: str, prefix: str) -> list[str]:
         return []
     begins = found.str.extract(f"({prefix})", 1).drop_nulls().value_counts(sort=True)
     common = begins.filter(pl.col("count") >= 0.2 * max(lines.len(), 1))
-    return common[common.columns[0]].head(6).to_list()
+    names: list[str] = common[common.columns[0]].head(6).to_list()
+    return [name for name in names if not _PLACE.search(name)]
 
 
 def _json_fields(lines: pl.Series) -> list[str]:
@@ -158,7 +177,7 @@ def _json_fields(lines: pl.Series) -> list[str]:
     for line in lines.filter(lines.str.starts_with("{")).head(2000):
         try:
             flat = dict(_flattened(json.loads(line)))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         for name, value in flat.items():
             values.setdefault(name, Counter())[value] += 1
@@ -167,6 +186,7 @@ def _json_fields(lines: pl.Series) -> list[str]:
         name
         for name, tally in values.items()
         if key_like.search(name)
+        and not _PLACE.search(name)
         and name not in ("_id", "span.id", "span_id")
         and len(tally) >= FEWEST_KEYS // 3
     ]

@@ -1,11 +1,13 @@
 """The command line: parses, calls the public functions, prints; the one place that exits."""
 
+import errno
+import io
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -18,9 +20,11 @@ if TYPE_CHECKING:  # heavy: imported only by the commands that read logs
     from logad.batch import Observer
     from logad.live import BacktestResult
     from logad.stream import Event
+    from logad.telemetry import Telemetry
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PLAIN_WIDTH = 100
 """Columns of text output in a pipe."""
 
@@ -122,10 +126,7 @@ def scan(  # noqa: PLR0913, PLR0917  (one parameter an option)
     """
     from logad import api, rendering, writing
 
-    _exclusive({"--baseline": bool(baseline), "--model": model is not None})
-    if baseline_clean and not baseline:
-        raise click.UsageError("--baseline-clean needs --baseline: it vouches for one")
-    with _observed() as observer:
+    with _observed(stats_file) as observer:
         result = api.scan(
             *sources,
             baseline=baseline,
@@ -135,7 +136,6 @@ def scan(  # noqa: PLR0913, PLR0917  (one parameter an option)
             observer=observer,
             **options,
         )
-    _write_stats(stats_file, result.stats)
     with _written_to(output) as out:
         if form == "text":
             shown = result.verdicts if every else result.anomalous
@@ -166,9 +166,8 @@ def train(
     """A model in the store, with a report of what it learned and what it doubts."""
     from logad import api
 
-    with _observed() as observer:
+    with _observed(stats_file) as observer:
         result = api.train(*sources, model=model, clean=clean, observer=observer, **options)
-    _write_stats(stats_file, result.stats)
     summary = result.summary
     click.echo(f"model {result.model.name} version {result.model.version} ({result.model.id})")
     click.echo(f"  learned from {summary.records:,} records, {summary.templates:,} templates, {summary.span}")
@@ -274,9 +273,8 @@ def templates(
     """The mined templates: id, count, text, parameters."""
     from logad import api, writing
 
-    with _observed() as observer:
+    with _observed(stats_file) as observer:
         result = api.templates(*sources, observer=observer, **options)
-    _write_stats(stats_file, result.stats)
     if assignments is not None:
         with _written_to(assignments) as out:
             _write(out, writing.csv_rows(("line", "template_id", "template"), result.assignments.iter_rows()))
@@ -340,7 +338,7 @@ def incidents(state: str | None, config: Path | None, state_dir: Path | None) ->
     from logad import handling
 
     width, _ = _looks(sys.stdout)
-    for one in handling.incidents(state=state, config=config, state_dir=state_dir):
+    for one in handling.list_incidents(state=state, config=config, state_dir=state_dir):
         line = (
             f"{one.id[:12]}  {one.state:<8}  {one.severity:<6}  {one.updated:%Y-%m-%d %H:%M}  "
             f"{one.verdicts:>4,}  {one.service:<12}  {_visible(one.title)}"
@@ -484,30 +482,50 @@ def demo(seed: int, folder: Path | None) -> int:
 def main() -> None:
     """Run the command line; exits with a code of the interface, never with a traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.INTERRUPTED))
+    _open_streams()
     sys.exit(_run())
+
+
+def _open_streams() -> None:
+    """UTF-8 whatever the locale says, as results are; what is closed swallows what is written to it."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  (open until the end)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _give_up_output() -> None:
+    """Nobody takes what is still to be written: let the end of the process not fail for it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):
+        os.dup2(nowhere, sys.__stdout__.fileno() if sys.__stdout__ else 1)
 
 
 def _run() -> int:  # noqa: PLR0911  (one return an outcome)
     try:
         code = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # click's own way to end then, with another code
+            _give_up_output()
+            return ExitCode.DONE
+        raise
     except click.ClickException as error:
         error.show()
         return ExitCode.USAGE
-    except ConfigError as error:
-        for problem in error.problems:
+    except LogadError as error:
+        for problem in error.problems if isinstance(error, ConfigError) else (str(error),):
             click.echo(f"logad: {_visible(problem)}", err=True)
         return error.exit_code
-    except LogadError as error:
-        click.echo(f"logad: {_visible(str(error))}", err=True)
-        return error.exit_code
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  (nobody reads any more)
-        return ExitCode.DONE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            _give_up_output()
+            click.echo(f"logad: standard output: {error.strerror}; expected room for the results", err=True)
+            return ExitCode.DELIVERY
         if os.environ.get("LOGAD_DEBUG"):
             raise
         click.echo(f"logad: internal error: {type(error).__name__}: {_visible(str(error))}", err=True)
@@ -544,15 +562,30 @@ def _alerts_told(result: "BacktestResult") -> str:
 
 
 @contextmanager
-def _observed() -> "Iterator[Observer]":
-    """An observer that tells on standard error, with a progress bar on terminals only."""
+def _observed(stats_file: Path | None) -> "Iterator[Observer]":
+    """An observer that tells on standard error, with a progress bar on terminals only; then the counters.
+
+    The counters are written whatever happens: a run that fails or is interrupted has its accounts too.
+    """
+    from logad.telemetry import Telemetry
+
+    telemetry = Telemetry()
+    try:
+        with _telling(telemetry) as observer:
+            yield observer
+    finally:
+        _write_stats(stats_file, telemetry.as_dict())
+
+
+@contextmanager
+def _telling(telemetry: "Telemetry") -> "Iterator[Observer]":
     from logad.batch import Observer
 
     def note(name: str, text: str) -> None:
         click.echo(f"{name:<11}{_visible(text)}", err=True)
 
     if not sys.stderr.isatty():
-        yield Observer(note)
+        yield Observer(note, telemetry=telemetry)
         return
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
@@ -565,27 +598,20 @@ def _observed() -> "Iterator[Observer]":
         def told(name: str, text: str) -> None:
             console.print(f"{name:<11}{_visible(text)}", markup=False, highlight=False, soft_wrap=True)
 
-        yield Observer(told, lambda count: bar.update(task, completed=count))
+        yield Observer(told, lambda count: bar.update(task, completed=count), telemetry)
 
 
 @contextmanager
 def _written_to(path: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that replaces another only once it is whole."""
+    """Standard output, or a file that is whole or not there."""
+    from logad.writing import whole_file
+
     if path is None:
         yield sys.stdout
         sys.stdout.flush()
-        return
-    if path.exists() and not path.is_file():  # /dev/null, a pipe
-        with path.open("w", encoding="utf-8", newline="") as file:
+    else:
+        with whole_file(path) as file:
             yield file
-        return
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        raise InputError(str(path), error.strerror or str(error), "a file that can be written") from None
 
 
 def _write(out: TextIO, pieces: Iterable[str]) -> None:
@@ -602,6 +628,8 @@ def _tell_faults(faults: Iterable[InputError], stats: Any) -> None:  # noqa: ANN
     """What was dropped, what was mended and what could not be read, one line each."""
     for reason, count in stats["dropped"].items():
         click.echo(f"dropped    {count:,} {reason.replace('_', ' ')}", err=True)
+    if stats["unkeyed"]:
+        click.echo(f"note       {stats['unkeyed']:,} records without a key are in no session", err=True)
     for reason, count in stats["notes"].items():
         click.echo(f"note       {count:,} {reason.replace('_', ' ')}", err=True)
     for fault in faults:
@@ -620,9 +648,3 @@ def _looks(out: TextIO) -> tuple[int, bool]:
 def _visible(text: str) -> str:
     """The text with control characters spelt out, so that no log can steer the terminal."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
-def _exclusive(given: dict[str, bool]) -> None:
-    named = [name for name, present in given.items() if present]
-    if len(named) > 1:
-        raise click.UsageError(f"{' and '.join(named)} exclude each other")

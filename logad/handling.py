@@ -12,7 +12,7 @@ from logad.rules import Mute, add_mute
 from logad.types import Incident
 
 
-def incidents(
+def list_incidents(
     *, state: str | None = None, config: str | Path | None = None, state_dir: str | Path | None = None
 ) -> tuple[Incident, ...]:
     """The incidents of the ledger, latest first; `state` is open, resolved or muted.

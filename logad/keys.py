@@ -57,7 +57,8 @@ def _matches(raw: pl.Series, pattern: str) -> pl.Series:
             first = pl.element().str.extract(pattern, 1)
             matches = matches.alias("k").to_frame().select(pl.col("k").list.eval(first)).to_series()
     except pl.exceptions.ComputeError as error:
-        why = str(error).splitlines()[-1]
+        why = next((line for line in str(error).splitlines() if line.startswith("error: ")), "")
+        why = why.removeprefix("error: ") or "it cannot be used"
         raise UsageError(
             f"--session-regex {pattern}", why, "a regular expression without look-around"
         ) from None

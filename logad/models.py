@@ -207,9 +207,18 @@ def rollback(store: Path, name: str) -> ModelRef:
     return _ref(ref.folder.parent, before[-1])
 
 
-def _home(store: Path, name: str) -> Path:
+def check_name(name: str) -> None:
+    """Refuse what cannot be a model's name.
+
+    Raises:
+        UsageError: the name cannot be a folder's.
+    """
     if not _NAME.fullmatch(name):
         raise UsageError(f"model {name!r}", "not a name", "letters, digits, dots, dashes and underscores")
+
+
+def _home(store: Path, name: str) -> Path:
+    check_name(name)
     return store / name
 
 

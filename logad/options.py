@@ -34,6 +34,9 @@ class ReadOptions(TypedDict, total=False):
     state_dir: str | Path | None
 
 
+_FIRST_MOMENT: Final = datetime.min.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """One end of a range of time: a moment, or an age counted back from the last record or from now."""
@@ -43,7 +46,10 @@ class Bound:
 
     def resolve(self, newest: datetime) -> datetime:
         """The moment, counted back from `newest` where it is an age."""
-        return self.moment if self.moment is not None else newest - (self.age or timedelta())
+        if self.moment is not None:
+            return self.moment
+        age = self.age or timedelta()
+        return newest - age if newest - _FIRST_MOMENT > age else _FIRST_MOMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,9 @@ class Reading:
 
 
 _ASKED: Final = "asked for"
+LONGEST_SPAN_DAYS: Final = 36_525
+"""Windows and ages reach no further: a century."""
+WINDOW_OPTIONS: Final = ("window", "window_records", "session_regex", "session_field")
 
 
 def checked(options: ReadOptions) -> Reading:
@@ -90,11 +99,7 @@ def checked(options: ReadOptions) -> Reading:
 
 
 def _windowing(options: ReadOptions, timeout: float | None) -> Windowing | None:
-    named = {
-        name: value
-        for name in ("window", "window_records", "session_regex", "session_field")
-        if (value := options.get(name)) is not None
-    }
+    named = {name: value for name in WINDOW_OPTIONS if (value := options.get(name)) is not None}
     flags = [f"--{name.replace('_', '-')}" for name in named]
     if len(named) > 1:
         raise UsageError(" and ".join(flags), "given together", "one of them: they exclude each other")
@@ -105,6 +110,8 @@ def _windowing(options: ReadOptions, timeout: float | None) -> Windowing | None:
             raise UsageError("--window-records", str(size), "a number of records from 1")
         return Windowing(WindowKind.RECORDS, size=size, reason=_ASKED)
     if named:
+        if not all(named.values()):
+            raise UsageError(flags[0], "empty", "what finds the key of a session")
         regex = options.get("session_regex")
         if regex is not None:
             try:
@@ -130,6 +137,8 @@ def _seconds(flag: str, text: str | None) -> float | None:
         raise UsageError(flag, str(error).removeprefix("found ")) from None
     if seconds <= 0:
         raise UsageError(flag, text, "a duration above zero")
+    if seconds > LONGEST_SPAN_DAYS * 86_400:
+        raise UsageError(flag, text, f"a duration of at most {LONGEST_SPAN_DAYS}d")
     return seconds
 
 
@@ -137,9 +146,13 @@ def _bound(flag: str, text: str | None) -> Bound | None:
     if text is None:
         return None
     try:
-        return Bound(age=timedelta(seconds=parse_duration(text)))
+        age = parse_duration(text)
     except ValueError:
         pass
+    else:
+        if age > LONGEST_SPAN_DAYS * 86_400:
+            raise UsageError(flag, text, f"an age of at most {LONGEST_SPAN_DAYS}d")
+        return Bound(age=timedelta(seconds=age))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -39,7 +39,7 @@ class Setup:
     telemetry: Telemetry
 
     @classmethod
-    def of(cls, options: ReadOptions) -> "Setup":
+    def of(cls, options: ReadOptions, telemetry: Telemetry | None = None) -> "Setup":
         """Load the configuration and put the options over it.
 
         Raises:
@@ -52,7 +52,7 @@ class Setup:
             settings = settings.model_copy(update={"state_dir": Path(state_dir)})
         own = settings.state_dir / RULES
         folders = (*([own] if own.is_dir() else []), *settings.rules)
-        return cls(settings, checked(_over(settings, options)), rules.load(folders), Telemetry())
+        return cls(settings, checked(_over(settings, options)), rules.load(folders), telemetry or Telemetry())
 
     @property
     def store(self) -> Path:

@@ -51,11 +51,11 @@ def recall(path: Path, prefix: str) -> tuple[Verdict, tuple[str, ...]] | None:
     """
     if not path.exists():
         return None
-    pattern = "".join(letter for letter in prefix if letter.isalnum()) + "%"
     try:
         with closing(sqlite3.connect(path)) as db:
             rows = db.execute(
-                "SELECT verdict, sources FROM findings WHERE id LIKE ? LIMIT 2", (pattern,)
+                "SELECT verdict, sources FROM findings WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2",
+                (prefix,),
             ).fetchall()
     except sqlite3.Error as error:
         raise StateError(str(path), str(error), "what scan left", "delete it and scan again") from None

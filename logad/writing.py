@@ -1,11 +1,15 @@
-"""Writes results for programs: JSON, JSON lines and CSV."""
+"""Writes results for programs, as JSON, JSON lines or CSV, and files that are whole or not there."""
 
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Literal
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal, TextIO
 
+from logad.errors import DeliveryError, UsageError
 from logad.types import Verdict
 
 Format = Literal["text", "json", "jsonl", "csv"]
@@ -57,6 +61,52 @@ def json_rows(values: Iterable[Mapping[str, Any]], form: Format) -> Iterator[str
 def csv_rows(columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Iterator[str]:
     """Rows as RFC 4180 wants them, after a header."""
     return _csv(columns, (dict(zip(columns, row, strict=True)) for row in rows))
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """A file to write text to, which takes its name, and the place of what had it, only once it is whole.
+
+    What is no regular file, such as `/dev/null` or a pipe, is written to as it is.
+
+    Raises:
+        UsageError: it cannot be written.
+        DeliveryError: it cannot be written to its end.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "found.csv"
+    >>> with whole_file(path) as file:
+    ...     _ = file.write("id")
+    ...     path.exists()
+    False
+    >>> path.read_text()
+    'id'
+    """
+    place = Path(os.path.realpath(path))  # a link stays a link
+    special = place.exists() and not place.is_file()
+    part = place if special else place.with_name(f".{place.name}.part")
+    try:
+        file = part.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise UsageError(
+            str(path), _why(error), "a file that can be written", "check the folder and its permissions"
+        ) from None
+    try:
+        with file:
+            yield file
+        if not special:
+            part.replace(place)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DeliveryError(str(path), _why(error), "a file that can be written to its end") from None
+    finally:
+        if not special:
+            part.unlink(missing_ok=True)
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _csv(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
