@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -53,6 +54,9 @@ class Detector(ABC):
     def explain(self, windows: Windows, row: int) -> tuple[Contribution, ...]:
         """What made window `row` strange, heaviest first; empty where nothing did."""
 
+    def remember(self, windows: Windows) -> None:  # noqa: B027  (most judge a window by itself)
+        """Take judged windows as the past of those to come; scores are then as if both were given at once."""
+
     @abstractmethod
     def state(self) -> State:
         """What `fit` learned, as arrays."""
@@ -78,6 +82,9 @@ class Source(ABC):
 
     name: ClassVar[str]
     Config: ClassVar[type[PartConfig]] = PartConfig
+    newest: Mapping[str, int] = MappingProxyType({})
+    """The latest time of each stream so far, microseconds, told by who follows: of several streams that have
+    something, the one that is furthest behind is read first."""
 
     def __init__(self, spec: str, config: PartConfig, telemetry: Counters) -> None:
         self.spec = spec

@@ -122,6 +122,19 @@ class Judge:
                 opinions[name] = np.minimum(opinion, CUT)
         return Judged(score, probability, opinions, alarming)
 
+    def remember(self, windows: Windows) -> None:
+        """Take judged windows as the past of those to come; nothing is learned from them."""
+        for detector in self._detectors.values():
+            detector.remember(windows)
+
+    def patience(self, windows: Windows) -> NDArray[np.int64]:
+        """Silence in microseconds that shows each session to be complete, shape (windows,); 0: any does."""
+        patience = np.zeros(len(windows), dtype=np.int64)
+        for name in self._deciding():
+            if own := getattr(self._detectors[name], "patience", None):
+                patience = np.maximum(patience, own(windows))
+        return patience
+
     def verdicts(
         self,
         windows: Windows,

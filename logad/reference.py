@@ -131,17 +131,22 @@ class Waits:
     states: NDArray[np.uint64]  # sorted prefix signatures
     longest: NDArray[np.int64]  # microseconds: the WAIT_QUANTILE of the state's waits
 
+    def patience(self, windows: Windows) -> NDArray[np.int64]:
+        """Silence in microseconds after which each session will not go on; 0 where its state is not known."""
+        filled = np.diff(windows.offsets) > 0
+        if not len(windows.times) or not len(self.states):
+            return np.zeros(len(windows), dtype=np.int64)
+        state = np.where(filled, prefix_signatures(windows)[windows.offsets[1:] - 1], np.uint64(0))
+        return _looked_up(state, self.states, self.longest + 1).astype(np.int64)
+
     def still_open(self, windows: Windows) -> NDArray[np.bool_]:
         """Which sessions are in a known state and may still go on at the last moment in the input."""
-        if not len(windows.times) or not len(self.states):
+        if not len(windows.times):
             return np.zeros(len(windows), dtype=np.bool_)
         filled = np.diff(windows.offsets) > 0
-        last = windows.offsets[1:] - 1
-        ends = np.where(filled, windows.times[last], NO_TIME)
-        state = np.where(filled, prefix_signatures(windows)[last], np.uint64(0))
-        known = _looked_up(state, self.states, self.longest + 1)
-        silence = windows.times.max() - ends
-        return np.asarray((ends != NO_TIME) & (known > 0) & (silence < known))
+        ends = np.where(filled, windows.times[windows.offsets[1:] - 1], NO_TIME)
+        until = windows.times.max() if windows.until is None else windows.until
+        return np.asarray((ends != NO_TIME) & (until - ends < self.patience(windows)))
 
 
 def usual_waits(sessions: Windows) -> Waits:

@@ -1,7 +1,7 @@
 """Windows: what is judged, as count vectors and as ordered template codes, in arrays."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -54,6 +54,7 @@ class Windows:
     rows: NDArray[np.int64]
     vocabulary: tuple[Template, ...]  # code -> template; codes in `events` are below its length
     records: pl.DataFrame  # the records behind the windows (RECORD_SCHEMA), for evidence; may be empty
+    until: int | None = None  # the last moment of the input, microseconds; None: that of the last event
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -116,15 +117,14 @@ class Windows:
             self.rows[positions],
             self.vocabulary,
             self.records,
+            self.until,
         )
 
     def without_records(self) -> "Windows":
         """The same windows without the records behind them: what a learner keeps."""
         rows = np.full(len(self.rows), -1, dtype=np.int64)
         empty = self.records.clear()
-        return Windows(
-            self.kind, self.table, self.offsets, self.events, self.times, rows, self.vocabulary, empty
-        )
+        return replace(self, rows=rows, records=empty)
 
 
 def joined(parts: Sequence[Windows]) -> Windows:
@@ -146,6 +146,7 @@ def joined(parts: Sequence[Windows]) -> Windows:
         np.concatenate([part.rows for part in parts]),
         last.vocabulary,
         last.records,
+        last.until,
     )
 
 

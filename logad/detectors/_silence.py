@@ -107,19 +107,57 @@ def gaps_of(windows: Windows, service: Ints, services: int) -> Gaps:
     return Gaps(begins, lengths, last, still, ended, runs, empty, filled, many, float(spanned))
 
 
-def silences(windows: Windows, service: Ints, gaps: Gaps, means: Floats, clustered: Floats) -> Silences:
-    """Empty windows of services whose lines are overdue beyond what their past explains.
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What windows tell about silence, one entry a window."""
+
+    service: Ints  # -1 where it was not fitted
+    sizes: Ints
+    starts: Ints
+    ends: Ints
+    hours: Ints  # of the day, at the start
+    lasts: Ints  # the last event, NO_TIME where there is none
+
+    @classmethod
+    def none(cls) -> Self:
+        """Of no window."""
+        return cls(*(np.zeros(0, dtype=np.int64) for _ in cls.__slots__))
+
+    @classmethod
+    def of(cls, windows: Windows, service: Ints) -> Self:
+        """Of these windows."""
+        begin, end = windows.table["start"], windows.table["end"]
+        lasts = np.full(len(windows), NO_TIME)
+        np.maximum.at(lasts, windows.owner, windows.times)
+        return cls(
+            service,
+            np.diff(windows.offsets),
+            begin.dt.timestamp("us").fill_null(0).to_numpy(),
+            end.dt.timestamp("us").fill_null(0).to_numpy(),
+            begin.dt.hour().fill_null(0).to_numpy().astype(np.int64),
+            lasts,
+        )
+
+    def __len__(self) -> int:
+        return len(self.service)
+
+    def joined(self, other: Self) -> Self:
+        """These windows, then the others."""
+        names = self.__slots__
+        return type(self)(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in names))
+
+
+def silences(before: Course, now: Course, gaps: Gaps, means: Floats, clustered: Floats) -> Silences:
+    """Empty windows of `now` in services whose lines are overdue beyond what their past explains.
 
     The lines due since the last one (those that come together counted once) are exponential in a Poisson
     stream; they are divided by what a silence of this service is worth on average. Where nothing at all was
-    written by anyone, only the busiest silent service is named.
+    written by anyone, only the busiest silent service is named. `before` is what came between
+    the fit and now.
     """
-    sizes = np.diff(windows.offsets)
-    ends = windows.table["end"].dt.timestamp("us").fill_null(0).to_numpy()
-    starts = windows.table["start"].dt.timestamp("us").fill_null(0).to_numpy()
-    hours = windows.table["start"].dt.hour().fill_null(0).to_numpy()
-    lasts = np.full(len(windows), NO_TIME)
-    np.maximum.at(lasts, windows.owner, windows.times)
+    course = before.joined(now)
+    service, sizes, starts, ends = course.service, course.sizes, course.starts, course.ends
+    hours, lasts = course.hours, course.lasts
     parts = [_nothing()]
     for number in range(len(gaps.windows)):
         rows = np.flatnonzero(service == number)
@@ -145,8 +183,8 @@ def silences(windows: Windows, service: Ints, gaps: Gaps, means: Floats, cluster
     rows, seconds, longest, surprise = (
         np.concatenate([getattr(part, name) for part in parts]) for name in Silences.__slots__
     )
-    kept = _one_for_an_outage(rows, service[rows], ends, sizes, means.sum(axis=1))
-    return Silences(rows[kept], seconds[kept], longest[kept], surprise[kept])
+    kept = _one_for_an_outage(rows, service[rows], ends, sizes, means.sum(axis=1)) & (rows >= len(before))
+    return Silences(rows[kept] - len(before), seconds[kept], longest[kept], surprise[kept])
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,12 +103,18 @@ class NewTemplate(Detector):
         super().__init__(config, seed)
         nothing = np.zeros(0, dtype=np.int64)
         self._past = _History(nothing, nothing, nothing, nothing, nothing, nothing)
+        self._known = self._past  # with what was judged since
         self._memo: tuple[Windows, _Judged] | None = None
 
     def fit(self, windows: Windows) -> Self:
         """Remember each template's first moment, and the slots of time that hold error templates."""
-        self._past, self._memo = _history(windows), None
+        self._past = self._known = _history(windows)
+        self._memo = None
         return self
+
+    def remember(self, windows: Windows) -> None:
+        """What they showed is no news any more."""
+        self._known, self._memo = self._known.joined(_history(windows)), None
 
     def score(self, windows: Windows) -> Scores:
         """-ln of the tail probability, in nats."""
@@ -146,7 +152,7 @@ class NewTemplate(Detector):
         """Take back what `state` gave."""
         names = ("first", "home", "windows", "filled", "codes", "slots")
         self._past = _History(*(np.asarray(state[name], dtype=np.int64) for name in names))
-        self._memo = None
+        self._known, self._memo = self._past, None
         return self
 
     def _judged(self, windows: Windows) -> _Judged:
@@ -157,7 +163,7 @@ class NewTemplate(Detector):
 
     def _judge(self, windows: Windows) -> _Judged:
         moments = _moments(windows)
-        history = self._past.joined(_history(windows))
+        history = self._known.joined(_history(windows))
         standing = _pairs(windows, moments, windows.alarming)
         present, filled = history.slots_before(standing[1], standing[2])
         quiet = (present + 1) / (np.maximum(filled, CHATTY_SLOTS / CHATTY_SHARE - 1) + 1) / CHATTY_SHARE

@@ -68,6 +68,10 @@ class NormalCoreDetector(Detector):
         is_open = deviant[distinct.inverse] & self.waits.still_open(windows)
         return np.where(is_open, np.maximum(probability, need), probability), need
 
+    def patience(self, windows: Windows) -> NDArray[np.int64]:
+        """Silence in microseconds that shows a session to be complete; 0 where it is normal as it stands."""
+        return np.where(self.normal(windows), 0, self.waits.patience(windows))
+
     def explain(self, windows: Windows, row: int) -> tuple[Contribution, ...]:
         """One contribution for each template whose count no normal session of this kind has."""
         counts = windows.distinct.counts[windows.distinct.inverse[row]]

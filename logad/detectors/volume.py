@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from logad.contracts import Detector, PartConfig, Scores, State
 from logad.detectors._baseline import HOURS, Baseline, Counts, Floats, Ints, learned
 from logad.detectors._phrases import duration, number, quoted
-from logad.detectors._silence import Gaps, gaps_of, silences
+from logad.detectors._silence import Course, Gaps, gaps_of, silences
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import Windows
 
@@ -84,11 +84,13 @@ class Volume(Detector):
         }  # (series, share and scale of exceedances)
         self._past = {side: np.zeros((4, 0)) for side in (UP, DOWN)}  # series, time, value, strength
         self._gaps = Gaps.none()
+        self._span = DAY  # microseconds from one window to the next
+        self._since = Course.none()  # what was judged since the fit
         self._memo: tuple[Windows, _Judged] | None = None
 
     def fit(self, windows: Windows) -> Self:
         """Learn level, rhythm, dispersion, exceedances and silences of every series."""
-        self._memo = None
+        self._memo, self._since = None, Course.none()
         self._services = tuple(windows.table["service"].unique().sort())
         self._width = len(windows.vocabulary)
         service = self._service_of(windows)
@@ -103,13 +105,26 @@ class Volume(Detector):
         spanned = int(ends.max() - ends.min()) if len(ends) else 0
         self._baseline = learned(Counts(series, hours[rows], values, groups, at_hours), spanned)
         self._gaps = gaps_of(windows, service, len(self._services))
+        self._span = _span(ends)
         for side in (UP, DOWN):
             found = self._standing_out(windows, service, side)
             self._rate[side] = _exceedances(found, len(self._keys), self._ages[groups])
-            notable = self._gated(windows, found, side) & (found.surprise > SUSPICIOUS)
-            columns = (found.series, found.times, found.values, found.strength(side))
-            self._past[side] = np.stack([column[notable] for column in columns]).astype(np.float64)
+            self._past[side] = self._episodes(windows, found, side)
         return self
+
+    def remember(self, windows: Windows) -> None:
+        """Keep their episodes and silences; level and rhythm are learned at `fit` alone."""
+        service = self._service_of(windows)
+        for side in (UP, DOWN):
+            episodes = self._episodes(windows, self._standing_out(windows, service, side), side)
+            self._past[side] = np.concatenate([self._past[side], episodes], axis=1)
+        self._since, self._memo = self._since.joined(Course.of(windows, service)), None
+
+    def _episodes(self, windows: Windows, found: _Found, side: int) -> Floats:
+        """What stands out enough to be remembered: series, time, value and strength."""
+        notable = self._gated(windows, found, side) & (found.surprise > SUSPICIOUS)
+        columns = (found.series, found.times, found.values, found.strength(side))
+        return np.stack([column[notable] for column in columns]).astype(np.float64)
 
     def score(self, windows: Windows) -> Scores:
         """-ln of the tail probability, in nats."""
@@ -145,6 +160,7 @@ class Volume(Detector):
             "rate_down": self._rate[DOWN],
             "past_up": self._past[UP],
             "past_down": self._past[DOWN],
+            "span": np.asarray([self._span]),
             **self._gaps.state(),
         }
 
@@ -158,6 +174,8 @@ class Volume(Detector):
         self._rate = {UP: state["rate_up"], DOWN: state["rate_down"]}
         self._past = {UP: state["past_up"], DOWN: state["past_down"]}
         self._gaps = Gaps.restored(state)
+        self._span = int(state["span"][0])
+        self._since = Course.none()
         return self
 
     def _judged(self, windows: Windows) -> _Judged:
@@ -169,7 +187,7 @@ class Volume(Detector):
     def _judge(self, windows: Windows) -> _Judged:
         service = self._service_of(windows)
         parts = [self._silent(windows, service)]
-        span = int(np.min(np.diff(np.unique(_ends(windows))), initial=DAY))
+        span = min(self._span, _span(_ends(windows)))
         for side in (UP, DOWN):
             found = self._standing_out(windows, service, side)
             tails = self._tails(found, side)
@@ -298,7 +316,8 @@ class Volume(Detector):
         """Services of which lines are overdue."""
         totals = np.searchsorted(self._keys, self._totals())
         means, clustered = self._baseline.means, self._baseline.clustered
-        found = silences(windows, service, self._gaps, means[totals], clustered[totals])
+        course = Course.of(windows, service)
+        found = silences(self._since, course, self._gaps, means[totals], clustered[totals])
         tails = np.clip(len(self._services) * np.exp(-found.surprise), 1e-300, 1.0)
         series = totals[service[found.rows]]
         return _Judged(
@@ -343,6 +362,11 @@ def _exceedances(found: _Found, width: int, ages: Ints) -> Floats:
     many = np.bincount(found.series, weight, minlength=width)
     total = np.bincount(found.series, weight * excess, minlength=width)
     return np.stack([(many + 10) / (ages + 200), np.maximum(1, (total + 22.5) / (many + 15))], axis=1)
+
+
+def _span(ends: Ints) -> int:
+    """The shortest time between the ends of two windows; a day where there is but one."""
+    return int(np.min(np.diff(np.unique(ends)), initial=DAY))
 
 
 def _hours(windows: Windows) -> Ints:

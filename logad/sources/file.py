@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from heapq import heapify, heappop, heappush
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Final
@@ -13,6 +14,7 @@ from logad.sources._cutting import BUFFER_BYTES, Block
 from logad.sources._streams import LIVE, Finder, Stream, rotation
 from logad.sources._texts import NOTHING, Cursor, Mark, Text, begins, identity
 from logad.types import Buffer
+from logad.windows import NO_TIME
 
 POLL_SECONDS: Final = 0.2
 _POLLS_PER_LISTING: Final = 5  # files are looked for once a second, open ones read five times
@@ -155,12 +157,9 @@ class FileSource(Source):
         polls = 0
         while True:
             got = False
-            for stream in streams:
-                if stream.name not in self._tails:
-                    self._tails[stream.name] = _Tail(self, cursors.get(stream.name))
-                for buffer in self._tails[stream.name].poll(stream):
-                    got = True
-                    yield buffer
+            for buffer in self._poll_once(streams, cursors):
+                got = True
+                yield buffer
             if not got:
                 yield None
                 self._sleep(POLL_SECONDS)
@@ -169,6 +168,22 @@ class FileSource(Source):
                 # all may be gone for the moment, as between a rotation and the next line
                 with suppress(InputError):
                     streams = self._finder.streams()
+
+    def _poll_once(self, streams: Sequence[Stream], cursors: Mapping[str, str]) -> Iterator[Buffer]:
+        """What is new in each stream since the last poll, from the one furthest behind in time first."""
+        polls: dict[str, Iterator[Buffer]] = {}
+        for stream in streams:
+            tail = self._tails.setdefault(stream.name, _Tail(self, cursors.get(stream.name)))
+            polls[stream.name] = tail.poll(stream)
+        order = [(self.newest.get(name, NO_TIME), 0, place) for place, name in enumerate(polls)]
+        names = list(polls)
+        heapify(order)
+        while order:
+            _, turns, place = heappop(order)
+            buffer = next(polls[names[place]], None)
+            if buffer is not None:
+                yield buffer
+                heappush(order, (self.newest.get(names[place], NO_TIME), turns + 1, place))
 
     def _read_stream(self, stream: Stream, saved: str | None) -> Iterator[Buffer]:
         text = self.start(stream, saved)
