@@ -1,6 +1,6 @@
 """Drives everything that reads a finite input once: records, templates, windows, models, verdicts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from logad import choosing, sources, windowing
+from logad.contracts import Source
 from logad.errors import InputError
 from logad.judge import Judge, JudgeConfig, learn
 from logad.mining import Miner
@@ -60,12 +61,7 @@ def read(
     for source in opened:
         recorders: dict[str, Recorder] = {}
         try:
-            with telemetry.stage("read"):
-                buffers = iter(source.read({}))
-                buffer = next(buffers, None)
-            while buffer is not None:
-                for reason, count in buffer.dropped.items():
-                    telemetry.drop(reason, count)
+            for buffer in _buffers(source, telemetry):
                 recorder = recorders.get(buffer.stream)
                 with telemetry.stage("parse"):
                     if recorder is None:
@@ -79,13 +75,8 @@ def read(
                     records = recorder.push(buffer)
                 frames.append(_mined(records, miner, telemetry))
                 observer.progress(telemetry.bytes)
-                with telemetry.stage("read"):
-                    buffer = next(buffers, None)
         except InputError as fault:
             corpus.faults.append(fault)
-        except OSError as error:
-            why = f"cannot be read: {error.strerror or error}"
-            corpus.faults.append(InputError(source.name, why, "a source that can be read to its end"))
         finally:
             source.close()
         frames += [_mined(recorder.flush(), miner, telemetry) for recorder in recorders.values()]
@@ -158,6 +149,25 @@ def learned(windows: Windows, config: JudgeConfig, seed: int, telemetry: Telemet
 def new_miner(rules: Rules, telemetry: Telemetry) -> Miner:
     """A miner without templates."""
     return Miner(rules=rules, telemetry=telemetry)
+
+
+def _buffers(source: Source, telemetry: Telemetry) -> Iterator[Buffer]:
+    """What a source holds; what it gave up itself is counted."""
+    buffers = iter(source.read({}))
+    while True:
+        try:
+            with telemetry.stage("read"):
+                buffer = next(buffers, None)
+        except OSError as error:
+            why = f"cannot be read: {(error.strerror or str(error)).lower()}"
+            raise InputError(
+                error.filename or source.name, why, "a source that can be read to its end"
+            ) from None
+        if buffer is None:
+            return
+        for reason, count in buffer.dropped.items():
+            telemetry.drop(reason, count)
+        yield buffer
 
 
 def _refuse_binary(buffer: Buffer) -> None:

@@ -483,7 +483,12 @@ def main() -> None:
     """Run the command line; exits with a code of the interface, never with a traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.INTERRUPTED))
     _open_streams()
-    sys.exit(_run())
+    try:
+        code = _run()
+    except BrokenPipeError:  # while telling of an error
+        _give_up_output()
+        code = ExitCode.DONE
+    sys.exit(code)
 
 
 def _open_streams() -> None:
@@ -510,10 +515,10 @@ def _run() -> int:  # noqa: PLR0911  (one return an outcome)
     except (click.exceptions.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # click's own way to end then, with another code
-            _give_up_output()
-            return ExitCode.DONE
-        raise
+        if ended.code != 1:
+            raise
+        _give_up_output()  # click ends so where a pipe is closed, and nothing else does
+        return ExitCode.DONE
     except click.ClickException as error:
         error.show()
         return ExitCode.USAGE

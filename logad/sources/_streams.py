@@ -128,9 +128,10 @@ class Finder:
         groups: dict[str, list[tuple[Age, Path]]] = {}
         names: dict[Path, str] = {}
         for path in files:
-            names[path] = self.prefix + path.relative_to(root).as_posix()
+            names[path] = self.prefix + _shown(path.relative_to(root).as_posix())
             base, age = rotation(path.name)
-            groups.setdefault(names[path].removesuffix(path.name) + base, []).append((age, path))
+            stream = names[path].removesuffix(_shown(path.name)) + _shown(base)
+            groups.setdefault(stream, []).append((age, path))
         wanted = frozenset(asked)
         return [
             Stream(name, tuple(_without_twins(sorted(members))), wanted, names)
@@ -168,6 +169,15 @@ class Finder:
             f"{self._notes[f'{kind}_skipped']} {kind}" for kind in kinds if self._notes[f"{kind}_skipped"]
         ]
         return "skipped there: " + ", ".join(counts) if counts else ""
+
+
+def _shown(name: str) -> str:
+    r"""A file name as text: bytes that are none are spelt out.
+
+    >>> print(_shown("caf\udce9.log"))
+    caf\xe9.log
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _refuse_unreadable(path: Path) -> None:
