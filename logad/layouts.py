@@ -2,13 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from logad.envelopes import LEVELS, MOST_SERVICES
 from logad.multiline import CONTINUES
-from logad.timestamps import FORMATS, Lacks, TimeFormat, settled
+from logad.rules import Format
+from logad.timestamps import FORMATS, Lacks, TimeFormat, given, settled
 
 Serves = Literal["", "program", "file", "compose"]
 
@@ -83,6 +84,39 @@ class _Field:
     pattern: str
     most: int | None = None  # most distinct values (digits aside)
     once: str = ""  # fields of the same class are taken once
+
+
+def ruled(lines: list[str], formats: Sequence[Format]) -> tuple[Header, str] | None:
+    r"""The header of the first format that half of these lines begin with, and that format's name, or None.
+
+    >>> rule = Format(name="own", regex=r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) <(?P<level>\w+)> ")
+    >>> header, name = ruled(["2024-01-02 03:04:05 <warn> late"], [rule])
+    >>> name, header.times[0].name
+    ('own', 'ISO 8601')
+    """
+    for rule in formats:
+        matcher = re.compile(rule.regex)
+        matches = [match for line in lines if (match := matcher.match(line))]
+        if not lines or len(matches) < _HEADER_SHARE * len(lines):
+            continue
+        groups = matcher.groupindex
+        texts = [match["time"] for match in matches if match["time"]] if "time" in groups else []
+        form = given(rule.time_format) if rule.time_format else _form(texts)
+        if texts and form is None:
+            continue
+        names = {match["service"] for match in matches} if "service" in groups else set()
+        serves: Serves = "program" if 0 < len(names) <= MOST_SERVICES else ""
+        times = (settled(form, texts),) if form and texts else ()
+        return Header((rf"^(?P<header>{rule.regex})",), times, serves), rule.name
+    return None
+
+
+def _form(texts: list[str]) -> TimeFormat | None:
+    """The known format in which nearly all of these texts are written."""
+    for form in FORMATS:
+        if texts and sum(bool(re.fullmatch(form.pattern, text)) for text in texts) >= _SHARE * len(texts):
+            return form
+    return None
 
 
 def learn(lines: list[str], form: TimeFormat | None = None, *, wrapped: bool = False) -> Header:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,6 +17,7 @@ from logad.envelopes import Envelope
 from logad.errors import UsageError
 from logad.layouts import Header
 from logad.multiline import Starts
+from logad.rules import Format
 from logad.telemetry import Telemetry
 from logad.timestamps import Calendar
 from logad.types import RECORD_SCHEMA, Buffer, Level
@@ -104,10 +106,17 @@ class Layout:
         return list(self.facts)
 
 
-def detect(sample: bytes, stream: str, overrides: Overrides, modified: datetime | None) -> Layout:
+def detect(
+    sample: bytes,
+    stream: str,
+    overrides: Overrides,
+    modified: datetime | None,
+    formats: Sequence[Format] = (),
+) -> Layout:
     r"""The layout of a stream, from its first bytes: up to a megabyte of them.
 
     `modified`, when the file last changed, gives the year or date where the log has none; None means now.
+    `formats` are tried before a header is learned, unless a time format is given.
 
     >>> layout = detect(b"2024-01-02 03:04:05 INFO ready\n", "web.log", Overrides(), None)
     >>> layout.describe()[2]
@@ -127,7 +136,11 @@ def detect(sample: bytes, stream: str, overrides: Overrides, modified: datetime 
     parts = envelopes.unwrap(filled, envelope)
     inner = parts.filter("sound")["inner"]
     learned = inner.filter(inner.str.contains(r"\S")).gather_every(1 + len(inner) // _LEARNED_LINES)
-    header = layouts.learn(learned.to_list(), given, wrapped=bool(envelope.time_format))
+    known = None if given else layouts.ruled(learned.to_list(), formats)
+    header, rule = known or (
+        layouts.learn(learned.to_list(), given, wrapped=bool(envelope.time_format)),
+        "",
+    )
     layout = Layout(
         stream=stream,
         encoding=encoding,
@@ -143,7 +156,8 @@ def detect(sample: bytes, stream: str, overrides: Overrides, modified: datetime 
             layout, calendar=timestamps.first_calendar(texts, header.times[0], modified or datetime.now(UTC))
         )
     records = Recorder(layout, Telemetry()).push(Buffer(stream, stream, whole, 1, "", final=True))
-    return replace(layout, facts=_facts(layout, records, with_mark=sample.startswith(lines.BYTE_ORDER_MARK)))
+    marked = sample.startswith(lines.BYTE_ORDER_MARK)
+    return replace(layout, facts=_facts(layout, records, rule, with_mark=marked))
 
 
 class Recorder:
@@ -355,7 +369,7 @@ def _levels(firsts: pl.DataFrame) -> pl.Series:
     return firsts.select(pl.coalesce(pl.col("level"), own).fill_null(int(Level.UNKNOWN))).to_series()
 
 
-def _facts(layout: Layout, records: pl.DataFrame, *, with_mark: bool) -> tuple[str, ...]:
+def _facts(layout: Layout, records: pl.DataFrame, rule: str, *, with_mark: bool) -> tuple[str, ...]:
     """The layout in words, with what the sample's records say of it."""
     total = max(len(records), 1)
     envelope = layout.envelope
@@ -373,6 +387,8 @@ def _facts(layout: Layout, records: pl.DataFrame, *, with_mark: bool) -> tuple[s
         form += ", message in " + ", ".join(f'"{".".join(path)}"' for path in envelope.message)
     if layout.header.patterns and envelope.kind != "plain":
         form += ", each with a header of its own"
+    if rule:
+        form += f", by the rule {rule!r}"
     timed = len(records) - records["time"].null_count()
     name = envelope.time_format or " or ".join(form.name for form in layout.header.times)
     place = f' in "{".".join(envelope.time)}"' if envelope.time and envelope.kind != "cri" else ""

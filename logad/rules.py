@@ -99,6 +99,15 @@ class Mute(_Rule):
         )
 
 
+class Format(_Rule):
+    """How the lines of a log begin, where that is not to be worked out from the log itself."""
+
+    regex: Regex
+    """What stands before the message; the groups `time`, `level` and `service` say what is what."""
+    time_format: str | None = None
+    """How the group `time` is written, as in strptime; none: as one of the known formats."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """All rules in force, in the order in which they are tried."""
@@ -106,6 +115,7 @@ class Rules:
     masks: tuple[Mask, ...]
     severities: tuple[Severity, ...]
     mutes: tuple[Mute, ...]
+    formats: tuple[Format, ...] = ()
 
     def muted(self, service: str, template_id: str | None, text: str, now: datetime) -> Mute | None:
         """The first mute that covers this, or None.
@@ -122,8 +132,12 @@ class Rules:
         return next((mute for mute in self.mutes if mute.fits(service, template_id, text, now)), None)
 
 
-_KINDS: Final[dict[str, type[_Rule]]] = {"masks": Mask, "severities": Severity, "mutes": Mute}
-_ELSEWHERE: Final = frozenset({"formats"})  # read by the stage that needs it
+_KINDS: Final[dict[str, type[_Rule]]] = {
+    "masks": Mask,
+    "severities": Severity,
+    "mutes": Mute,
+    "formats": Format,
+}
 
 _Kind = TypeVar("_Kind", bound=_Rule)
 
@@ -141,16 +155,19 @@ def load(folders: Sequence[Path] = ()) -> Rules:
     layers = [_read_folder(folder, problems) for folder in (shipped("rules"), *folders)]
     if problems:
         raise ConfigError("rules", f"{len(problems)} faults", advice=problems[0], problems=tuple(problems))
-    return Rules(_merged(layers, Mask), _merged(layers, Severity), _merged(layers, Mute))
+    return Rules(
+        _merged(layers, Mask), _merged(layers, Severity), _merged(layers, Mute), _merged(layers, Format)
+    )
 
 
 def check_rules(rules: Rules) -> list[str]:
-    """Every sample that a rule treats wrongly, every mask or severity without samples; empty if all is well.
+    """Every sample that a rule treats wrongly, every rule but a mute without samples; empty if all is well.
 
     >>> check_rules(Rules((), (Severity(name="e", regex="error", matches=["fine"], misses=["x"]),), ()))
     ["severity 'e' does not match its sample 'fine'"]
     """
-    return [problem for rule in (*rules.masks, *rules.severities, *rules.mutes) for problem in _wrong(rule)]
+    every = (*rules.masks, *rules.severities, *rules.mutes, *rules.formats)
+    return [problem for rule in every for problem in _wrong(rule)]
 
 
 def add_mute(folder: Path, mute: Mute) -> Path:
@@ -197,8 +214,8 @@ def _read_folder(folder: Path, problems: list[str]) -> list[_Rule]:
         kind = _KINDS.get(path.stem)
         if kind is not None:
             rules += _read_file(path, path.read_text(encoding="utf-8", errors="replace"), kind, problems)
-        elif path.stem not in _ELSEWHERE:
-            known = ", ".join(f"{name}.yaml" for name in sorted({*_KINDS, *_ELSEWHERE}))
+        else:
+            known = ", ".join(f"{name}.yaml" for name in sorted(_KINDS))
             problems.append(f"{path}: not a kind of rule; expected one of {known}")
     return rules
 
@@ -244,6 +261,8 @@ def _wrong(rule: _Rule) -> Iterator[str]:
     regex: str | None = getattr(rule, "regex", None)
     if regex is None:
         return
+    if isinstance(rule, Format):
+        regex = f"^(?:{regex})"
     if not isinstance(rule, Mute) and not (rule.matches and rule.misses):
         yield f"{kind} {rule.name!r} has no samples; expected `matches` and `misses`"
     for sample in rule.matches:

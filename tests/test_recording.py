@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logad import recording
+from logad import recording, rules
 from logad.errors import UsageError
 from logad.recording import Layout, Overrides, Recorder, detect
 from logad.telemetry import Telemetry
@@ -432,3 +432,25 @@ def test_a_kubernetes_systems_json_lines_are_understood():
     assert not telemetry.notes
     assert "ts-travel2-service" in records["service"].to_list()
     assert records["level"].min() >= Level.INFO
+
+
+def test_a_format_of_the_rules_is_taken_before_a_header_is_learned() -> None:
+    lines = [
+        f"1:M 02 Jan 2024 03:04:{second:02}.678 * Ready to accept connections {second}"
+        for second in range(30)
+    ]
+    data = ("\n".join(lines) + "\n").encode()
+    layout = detect(data, "redis.log", Overrides(), None, rules.load().formats)
+    assert "by the rule 'redis'" in layout.describe()[1]
+    records = Recorder(layout, Telemetry()).push(Buffer("redis.log", "redis.log", data, 1, "", final=True))
+    assert records["text"][0] == "Ready to accept connections 0"
+    assert records["time"][7] == datetime(2024, 1, 2, 3, 4, 7, 678000, tzinfo=UTC)
+
+
+def test_a_format_without_a_readable_time_does_not_stand_in_the_way() -> None:
+    rule = rules.Format(name="odd", regex=r"(?P<time>\S+ \S+) ", matches=("a b c",), misses=("a",))
+    data = b"2024-01-02 03:04:05 INFO ready\n" * 5
+    layout = detect(data, "x.log", Overrides(), None, [rule])
+    assert "rule" in layout.describe()[1] or "ISO 8601" in layout.describe()[2]
+    odd = rules.Format(name="odd", regex=r"(?P<time>\S+) ", matches=("a b",), misses=("a",))
+    assert "rule" not in detect(data, "x.log", Overrides(), None, [odd]).describe()[1]
