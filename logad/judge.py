@@ -40,6 +40,9 @@ DECIDING: Final[Mapping[WindowKind, tuple[str, ...]]] = {
 NEED: Final = 0.01
 """The share of normal windows that a detector which names no share of its own may flag."""
 
+MOST_CERTAIN: Final = 0.02
+"""Windows that a detector is certain about set no standard, unless more than this share of them is such."""
+
 _TOO_FEW: Final = 20  # windows below which nothing can be said of what is usual
 _NOISY: Final = 200  # sessions below which shares are noisy
 _AT_ONCE: Final = 1000  # windows whose records are hashed at a time
@@ -99,7 +102,10 @@ class Judge:
                 self._detectors[name] = detector.fit(windows)
             else:
                 self._detectors[name] = detector.fit(normal)
-                self._calibrations[name] = Calibration.of(detector.score(normal))
+                scores = detector.score(normal)
+                certain = scores > getattr(detector, "certain", np.inf)
+                few = certain.mean() <= MOST_CERTAIN if len(certain) else False
+                self._calibrations[name] = Calibration.of(scores[~certain] if few else scores)
 
     def judge(self, windows: Windows) -> Judged:
         """The score and tail probability of each window, and each detector's opinion."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from logad.contracts import PartConfig
 from logad.detectors.invariants import Invariants
+from logad.judge import JudgeConfig, learn
 from logad.types import WindowKind
 
 VOCABULARY = vocabulary_of("open connection", "close connection", "commit", "rollback", "begin", "ping")
@@ -174,3 +175,37 @@ def test_many_templates_are_mined_in_bounded_time(kind):
     begun = time.perf_counter()
     fitted(windows).score(windows)
     assert time.perf_counter() - begun < 10
+
+
+@pytest.mark.parametrize("unanswered", [1, 2, 3])
+def test_a_window_in_time_may_leave_a_few_requests_unanswered(unanswered):
+    codes = [[OPEN, CLOSE] * (window % 7) for window in range(400)]
+    windows = windows_of([*codes, [OPEN] * unanswered], kind=WindowKind.TIME, vocabulary=VOCABULARY)
+    assert fitted(windows).score(windows)[400] == 0
+
+
+def test_a_window_in_time_that_leaves_many_unanswered_is_told():
+    codes = [[OPEN, CLOSE] * (window % 7) for window in range(400)]
+    windows = windows_of([*codes, [OPEN] * 6], kind=WindowKind.TIME, vocabulary=VOCABULARY)
+    detector = fitted(windows)
+    assert detector.score(windows)[400] > 0
+    (reason,) = detector.explain(windows, 400)
+    assert reason.text.startswith(
+        "'open connection' came 6 times but 'close connection' 0; they come together"
+    )
+    assert (reason.expected, reason.actual) == ("6", "0")
+
+
+@pytest.mark.parametrize("planted", [1, 3, 5])
+def test_an_incident_in_the_reference_does_not_hide_itself(planted):
+    codes = [[OPEN, CLOSE] * (1 + window % 7) for window in range(1000)]
+    windows = windows_of([*codes, *[[OPEN] * 8] * planted], kind=WindowKind.TIME, vocabulary=VOCABULARY)
+    judged = learn(windows, JudgeConfig(detectors={"invariants": {}})).judge(windows)
+    assert np.flatnonzero(judged.score > 0.5).tolist() == list(range(1000, 1000 + planted))
+
+
+def test_what_is_out_of_balance_all_the_time_is_normal():
+    codes = [[OPEN] * 8 if window % 10 == 0 else [OPEN, CLOSE] * 4 for window in range(1000)]
+    windows = windows_of(codes, kind=WindowKind.TIME, vocabulary=VOCABULARY)
+    judged = learn(windows, JudgeConfig(detectors={"invariants": {}})).judge(windows)
+    assert (judged.score <= 0.5).all()

@@ -88,12 +88,14 @@ def test_the_reason_names_what_is_missing_new_or_changed_with_its_lines():
     assert new.reasons[0].text.startswith("'payment refused by bank' came once; none of the 600 normal")
     assert new.reasons[0].template == "payment refused by bank"
     assert new.reasons[0].evidence[0].text.endswith("payment refused by bank")
-    assert changed.reasons[0].text.startswith("'payment taken' came 2 times; normal sessions of this kind")
+    assert changed.reasons[0].text.startswith(
+        "'payment taken' came twice; the 600 normal sessions have it once"
+    )
     assert [evidence.line for evidence in changed.reasons[0].evidence] == [
         changed.window.first_line + 1,
         changed.window.first_line + 2,
     ]
-    assert "1 of 603 sessions deviate" in new.reasons[0].text
+    assert "; 1 of 603 deviates like this" in new.reasons[0].text
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -298,3 +300,12 @@ def test_what_only_supports_tells_one_thing_after_what_decides():
     names = [reason.detector for reason in verdict.reasons]
     assert names[0] == "normal_core"
     assert sum(name != "normal_core" for name in names) <= 1
+
+
+def test_a_session_unlike_every_kind_is_not_told_what_it_lacks_of_one():
+    windows = sessions(planted=[[5, 5]])
+    (verdict,) = learn(windows, CORE).verdicts(windows)
+    (reason,) = verdict.reasons
+    assert reason.text == (
+        "'payment refused by bank' came twice; none of the 600 normal sessions has it; 1 of 601 deviates like this"
+    )

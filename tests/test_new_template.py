@@ -250,3 +250,9 @@ def test_bgl_is_nearly_solved_by_errors_and_first_sightings():
     flagged, anomalous = flagged[100:], anomalous[100:]
     f1 = 2 * (flagged & anomalous).sum() / (flagged.sum() + anomalous.sum())
     assert f1 > 0.93
+
+
+def test_the_first_warning_of_those_that_come_all_over_a_log_is_no_news():
+    usual = timed([[0]] * 60 + [[0, 1]] * 240)
+    assert alarms(usual) == []
+    assert alarms(timed([[0]] * 60 + [[0, 1]] + [[0]] * 239)) == [60]

@@ -32,6 +32,7 @@ class Invariants(Detector):
     name: ClassVar[str] = "invariants"
     kinds: ClassVar[frozenset[WindowKind]] = frozenset(WindowKind)
     need: ClassVar[float] = 1e-3
+    certain: ClassVar[float] = 20.0  # nats: hardly part of normal life, even where the reference holds some
 
     def __init__(self, config: PartConfig, seed: int = 0) -> None:
         super().__init__(config, seed)

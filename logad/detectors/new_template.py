@@ -33,7 +33,7 @@ class _History:
     home: Moments  # (templates,): when the window of that first event began
     windows: Moments  # distinct moments at which windows began
     filled: Moments  # distinct slots of time that hold anything
-    codes: NDArray[np.int64]  # distinct pairs of an error template ...
+    codes: NDArray[np.int64]  # distinct pairs of a template that warns or reports an error ...
     slots: NDArray[np.int64]  # ... and a slot of time that holds it, by code, then slot
 
     def joined(self, other: "_History") -> "_History":
@@ -90,7 +90,8 @@ class NewTemplate(Detector):
     An error by level and by words is an alarm wherever it stands, unless it is chatty: present in 30 % and in
     20 of the ten-minute slots with a line that went before, counted in time (a storm counted in windows would
     make itself chatty), or in as many of all that was fitted and all over it (in 7 of its tenths). Another
-    template of class 2 or 3 is an alarm in the window of its first event, as long as such windows are rare.
+    template of class 2 or 3 is an alarm in the window of its first event, as long as such windows are rare
+    and it does not come all over what was fitted.
     A new template that merely informs is noticed below the cut. All else judges a window by what came before
     it, whether it was part of `fit` or not.
     """
@@ -107,7 +108,7 @@ class NewTemplate(Detector):
         self._memo: tuple[Windows, _Judged] | None = None
 
     def fit(self, windows: Windows) -> Self:
-        """Remember each template's first moment, and the slots of time that hold error templates."""
+        """Remember each template's first moment, and the slots of time that hold warnings and errors."""
         self._past = self._known = _history(windows)
         self._memo = None
         return self
@@ -171,7 +172,8 @@ class NewTemplate(Detector):
         new = _first_sightings(windows, moments, history)
         severity = windows.severities[new[1]]
         rate = _sighting_rate(history, windows, new[2]) / SIGHTING_SHARE
-        rate = np.where(severity >= WARNING, rate, np.maximum(rate, 2.0))
+        news = (severity >= WARNING) & ~self._past.all_over(new[1])
+        rate = np.where(news, rate, np.maximum(rate, 2.0))
         chosen = ~windows.alarming[new[1]]  # the first sighting of an error is a standing alarm already
         return _Judged(
             np.concatenate([standing[0], new[0][chosen]]),
@@ -260,7 +262,7 @@ def _history(windows: Windows) -> _History:
     home = np.full(width, NEVER)
     opening = moments == first[windows.events]
     np.minimum.at(home, windows.events[opening], begins[windows.owner[opening]])
-    bad = windows.alarming[windows.events]
+    bad = windows.alarming[windows.events] | (windows.severities[windows.events] >= WARNING)
     codes, slots = windows.events[bad].astype(np.int64), moments[bad] // SLOT
     pairs = np.unique(np.stack([codes, slots]), axis=1)
     begins = np.unique(begins[begins < NEVER])

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logad.contracts import Detector, PartConfig, Scores, State
-from logad.detectors._phrases import quoted
+from logad.detectors._phrases import quoted, times
 from logad.reference import CHANGED, SUPPORT, NormalCore, Waits, grow, usual_waits
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import Windows
@@ -79,14 +79,20 @@ class NormalCoreDetector(Detector):
         kind = int(deviations.kind[0])
         admitted = self.core.widened(len(counts)).admitted[kind]
         sessions = int(self.core.core_sessions[kind])
+        kinship = " of this kind" if len(self.core.sets) > 1 else ""
+        codes = np.flatnonzero(deviations.deviates[0])
+        akin = self.core.widened(len(counts)).sets[kind] & (counts > 0)
+        if counts.any() and not akin.any():  # unlike every kind: what it lacks of one of them says nothing
+            codes = codes[counts[codes] > 0]
         told = [
-            _told(windows, row, code, admitted[code], sessions)
-            for code in np.flatnonzero(deviations.deviates[0]).tolist()
+            _told(windows, row, code, admitted[code], f"{sessions:,} normal sessions{kinship}")
+            for code in codes.tolist()
         ]
         told.sort(key=lambda contribution: -contribution.weight)
         if told:
             alike = round(float(deviations.probability[0]) * int(self.core.sessions[kind]))
-            rarity = f"; {alike:,} of {int(self.core.sessions[kind]):,} sessions deviate in this way"
+            what = "deviates" if alike == 1 else "deviate"
+            rarity = f"; {alike:,} of {int(self.core.sessions[kind]):,} {what} like this"
             told[0] = replace(told[0], text=told[0].text + rarity)
         return tuple(told)
 
@@ -101,8 +107,8 @@ class NormalCoreDetector(Detector):
         return self
 
 
-def _told(windows: Windows, row: int, code: int, admitted: NDArray[np.bool_], sessions: int) -> Contribution:
-    """One deviating count in words."""
+def _told(windows: Windows, row: int, code: int, admitted: NDArray[np.bool_], normal: str) -> Contribution:
+    """One deviating count in words; `normal` are the sessions it is compared with."""
     events = windows.events[windows.span(row)]
     where = np.flatnonzero(events == code)
     count = len(where)
@@ -111,18 +117,12 @@ def _told(windows: Windows, row: int, code: int, admitted: NDArray[np.bool_], se
     name = quoted(windows, code)
     severity = windows.vocabulary[code].severity
     if count == 0:
-        sentence = (
-            f"never reached {name}; the {sessions:,} normal sessions of this kind have it {_times(expected)}"
-        )
+        sentence = f"never reached {name}; the {normal} have it {_times(expected)}"
         where = np.arange(len(events))[-1:]  # where it stopped
     elif not known:
-        sentence = (
-            f"{name} came {_times(str(count))}; none of the {sessions:,} normal sessions of this kind has it"
-        )
+        sentence = f"{name} came {times(count)}; none of the {normal} has it"
     else:
-        sentence = (
-            f"{name} came {_times(str(count))}; normal sessions of this kind have it {_times(expected)}"
-        )
+        sentence = f"{name} came {times(count)}; the {normal} have it {_times(expected)}"
     # of equal weight, what is missing or new tells more than what changed
     weight = (CHANGED if known else float(SUPPORT[severity])) * (1.0 if known and count else 1.01)
     point = not known and severity >= _BAD
@@ -159,4 +159,4 @@ def expected_counts(admitted: NDArray[np.bool_]) -> str:
 def _times(count: str) -> str:
     if count == "any number of times":
         return count
-    return "once" if count == "1" else f"{count} times"
+    return times(int(count)) if count.isdigit() else f"{count} times"

@@ -73,6 +73,8 @@ class PcaDetector(Detector):
         for code in heaviest[energy[heaviest] > _WEIGHTY * energy.max(initial=0)].tolist():
             where = np.flatnonzero(events == code)
             usual = f"{max(expected[0, code], 0.0):.1f}".removesuffix(".0")
+            if usual == str(counts[code]):  # its weight is that of a fraction of a line
+                continue
             told.append(
                 Contribution(
                     float(np.copysign(energy[code], residual[0, code])),

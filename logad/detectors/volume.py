@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from logad.contracts import Detector, PartConfig, Scores, State
 from logad.detectors._baseline import HOURS, Baseline, Counts, Floats, Ints, learned
-from logad.detectors._phrases import duration, number, quoted
+from logad.detectors._coverage import Coverage
+from logad.detectors._phrases import counted, duration, number, quoted, times
 from logad.detectors._silence import Course, Gaps, gaps_of, silences
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import Windows
@@ -65,7 +66,8 @@ class Volume(Detector):
     Counts are negative binomial around a robust mean of this hour of the day (`_baseline`), their tails
     recalibrated by peaks over threshold on the fitted windows (Siffer et al. 2017); a silence is weighed by
     the lines that should have come. Tails are multiplied by the number of series (Bonferroni). What comes
-    back at the same time of another day, or twice at any time, is not strange.
+    back at the same time of another day, or twice at any time, is not strange. Where nobody wrote anything
+    for a part of a span (a log begins, ends or stops), no lines are missing from it: that is for silence.
     """
 
     name: ClassVar[str] = "volume"
@@ -84,6 +86,7 @@ class Volume(Detector):
         }  # (series, share and scale of exceedances)
         self._past = {side: np.zeros((4, 0)) for side in (UP, DOWN)}  # series, time, value, strength
         self._gaps = Gaps.none()
+        self._coverage = Coverage(1.0, 1.0)
         self._span = DAY  # microseconds from one window to the next
         self._since = Course.none()  # what was judged since the fit
         self._memo: tuple[Windows, _Judged] | None = None
@@ -105,6 +108,7 @@ class Volume(Detector):
         spanned = int(ends.max() - ends.min()) if len(ends) else 0
         self._baseline = learned(Counts(series, hours[rows], values, groups, at_hours), spanned)
         self._gaps = gaps_of(windows, service, len(self._services))
+        self._coverage = Coverage.of(windows)
         self._span = _span(ends)
         for side in (UP, DOWN):
             found = self._standing_out(windows, service, side)
@@ -162,6 +166,7 @@ class Volume(Detector):
             "past_down": self._past[DOWN],
             "span": np.asarray([self._span]),
             **self._gaps.state(),
+            **self._coverage.state(),
         }
 
     def restore(self, state: State) -> Self:
@@ -174,6 +179,7 @@ class Volume(Detector):
         self._rate = {UP: state["rate_up"], DOWN: state["rate_down"]}
         self._past = {UP: state["past_up"], DOWN: state["past_down"]}
         self._gaps = Gaps.restored(state)
+        self._coverage = Coverage.restored(state)
         self._span = int(state["span"][0])
         self._since = Course.none()
         return self
@@ -246,6 +252,8 @@ class Volume(Detector):
         rows, series, values = rows[known], series[known], values[known]
         if side == DOWN:
             rows, series, values = self._busy(service, rows, series, values)
+            covered = self._coverage.covers(windows)[rows]
+            rows, series, values = rows[covered], series[covered], values[covered]
         hours = _hours(windows)[rows]
         means, wide = self._baseline.means[series, hours], 1.5 * self._baseline.deviation(series, hours)
         off = values > means + wide if side == UP else (values < means - np.minimum(wide, means / RATIO))
@@ -338,10 +346,10 @@ class Volume(Detector):
             )
         events = windows.events[windows.span(row)]
         total = code == self._width
-        what = f"lines of {service}" if total else f"times {quoted(windows, code)}"
+        came = f"wrote {counted(int(value), 'line')}" if total else f"came {times(int(value))}"
         when = " at this hour" if np.ptp(self._baseline.means[series]) > 0 else ""
-        usual = f"{number(round(mean, 1))} are" if mean >= HARDLY else "hardly any is"
-        text = f"{number(value)} {what} where {usual} usual{when}"
+        usual = number(round(mean, 1)) if mean >= HARDLY else "none"
+        text = f"{service if total else quoted(windows, code)} {came}; usually {usual}{when}"
         places = np.arange(len(events)) if total else np.flatnonzero(events == code)
         shown = tuple(int(event) for event in places[:3])
         return Contribution(
