@@ -48,21 +48,33 @@ _format = _options(
     click.option("--service-field", metavar="NAME", help="JSON: the field that names the service."),
     click.option("--multiline", metavar="RE", help="What the first line of a record looks like."),
     click.option("--encoding", metavar="NAME", help="Encoding of the text (default: detected)."),
-    click.option("--since", metavar="TIME", help="ISO time, or an age such as 2h or 7d."),
-    click.option("--until", metavar="TIME", help="ISO time, or an age such as 2h or 7d."),
-    click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="One YAML file."),
+    click.option("--since", metavar="TIME", help="Leave out what is older: ISO time, or an age such as 2h."),
+    click.option("--until", metavar="TIME", help="Leave out what is newer: ISO time, or an age such as 2h."),
+    click.option(
+        "--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration: a YAML file."
+    ),
     click.option(
         "--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where models and verdicts live."
     ),
     click.option(
-        "--stats", "stats_file", type=click.Path(path_type=Path), metavar="FILE", help="Counters as JSON."
+        "--stats",
+        "stats_file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write counters and timings there, as JSON.",
     ),
 )
 _windowing = _options(
     click.option("--window", metavar="SPAN", help="Windows of time per service, such as 5m."),
-    click.option("--window-records", type=int, metavar="N", help="Windows of N records."),
-    click.option("--session-regex", metavar="RE", help="One window per session: the key is the first group."),
-    click.option("--session-field", metavar="NAME", help="One window per session: the field with its key."),
+    click.option("--window-records", type=int, metavar="N", help="Windows of N records, in order of input."),
+    click.option(
+        "--session-regex",
+        metavar="RE",
+        help="One window per session; its key is the first group, or the whole match.",
+    ),
+    click.option(
+        "--session-field", metavar="NAME", help="One window per session; its key is the value of this field."
+    ),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random."),
 )
 _live = _options(
@@ -79,7 +91,12 @@ _output = _options(
         show_default=True,
         help="How results are written.",
     ),
-    click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write results there."),
+    click.option(
+        "--output",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write results there, whole or not at all.",
+    ),
 )
 _findings = _options(
     click.option("--all", "every", is_flag=True, help="Every judged window, not only anomalous ones."),
@@ -87,7 +104,7 @@ _findings = _options(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(__version__, prog_name="logad")
 def cli() -> None:
     """Finds what is abnormal in your logs, without labels, and tells you in words.
@@ -163,7 +180,10 @@ def train(
     stats_file: Path | None,
     **options: Any,  # noqa: ANN401
 ) -> int:
-    """A model in the store, with a report of what it learned and what it doubts."""
+    """A model of what is normal, kept under a name.
+
+    Tells what it learned and what it doubts; `logad scan SOURCE --model NAME` judges by it.
+    """
     from logad import api
 
     with _observed(stats_file) as observer:
@@ -202,7 +222,10 @@ def watch(
     stats_file: Path | None,
     **options: Any,  # noqa: ANN401
 ) -> int:
-    """The same judgement, live and for ever: tails, alerts, indexes; survives any crash."""
+    """The same judgement, live and for ever; it survives any crash.
+
+    Tails or follows its sources, alerts, and writes verdicts to the sinks of the configuration.
+    """
     from logad import live
 
     result = live.watch(*sources, on_event=_told_event, write=sys.stdout.write, **options)
@@ -237,7 +260,10 @@ def backtest(  # noqa: PLR0913, PLR0917  (one parameter an option)
     stats_file: Path | None,
     **options: Any,  # noqa: ANN401
 ) -> int:
-    """History replayed through the path that `watch` uses: the alerts you would have got."""
+    """The alerts you would have got: history, replayed as in `watch`.
+
+    Each window is judged only by what came before it, on the clock of the log. Nobody is alerted.
+    """
     from logad import live, writing
 
     result = live.backtest(*sources, every=every, on_event=_told_event, **options)
@@ -295,11 +321,14 @@ def templates(
 
 @cli.command()
 @click.argument("id_", metavar="ID")
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="One YAML file.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration: a YAML file.")
 @click.option("--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where verdicts live.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def explain(id_: str, config: Path | None, state_dir: Path | None, form: str) -> int:
-    """One verdict or incident in full, with raw lines in context; the beginning of an ID is enough."""
+    """One verdict or incident in full, with raw lines in context.
+
+    The beginning of an ID is enough.
+    """
     from logad import api, rendering
 
     explained = api.explain(id_, config=config, state_dir=state_dir)
@@ -323,7 +352,9 @@ def explain(id_: str, config: Path | None, state_dir: Path | None, form: str) ->
 
 
 _place = _options(
-    click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="One YAML file."),
+    click.option(
+        "--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration: a YAML file."
+    ),
     click.option(
         "--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where models and verdicts live."
     ),
@@ -370,7 +401,10 @@ def _muter() -> str:
 @click.option("--for", "lasting", metavar="SPAN", help="For so long, such as 7d (default: for ever).")
 @_place
 def mute(id_: str, reason: str, lasting: str | None, config: Path | None, state_dir: Path | None) -> int:
-    """Sends nothing more of what an incident is about; scores stay as they are."""
+    """Sends nothing more of what an incident is about.
+
+    Scores stay as they are.
+    """
     from datetime import UTC, datetime
 
     from logad import handling
@@ -388,7 +422,10 @@ def mute(id_: str, reason: str, lasting: str | None, config: Path | None, state_
 @click.argument("path", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
 @click.option("--schema", "as_schema", is_flag=True, help="Print the JSON Schema for editors.")
 def config_(path: Path | None, as_schema: bool) -> int:
-    """Checks a configuration file and tells every fault at once; prints what is in force."""
+    """Checks a configuration and prints what is in force.
+
+    Every fault is told at once, with its line.
+    """
     from logad import config
 
     if as_schema:
@@ -401,7 +438,7 @@ def config_(path: Path | None, as_schema: bool) -> int:
 
 
 @cli.command()
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="One YAML file.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration: a YAML file.")
 def rules(config: Path | None) -> int:
     """Lists the rules in force and checks each against its samples."""
     from logad import api
@@ -423,7 +460,10 @@ def rules(config: Path | None) -> int:
 @cli.command()
 @click.argument("path", default="logad.yaml", type=click.Path(path_type=Path), metavar="[FILE]")
 def init(path: Path) -> int:
-    """Writes a commented configuration file; never over one that is there."""
+    """Writes a commented configuration file.
+
+    Never over one that is there.
+    """
     from logad import config
 
     try:
@@ -443,7 +483,10 @@ def init(path: Path) -> int:
 @cli.command()
 @_place
 def doctor(config: Path | None, state_dir: Path | None) -> int:
-    """Checks what a run needs: configuration, rules, templates, state folder, sources, notifiers, sinks."""
+    """Checks what a run needs; sends nothing.
+
+    Looks at the configuration, rules, templates, the state folder, sources, notifiers and sinks.
+    """
     from logad import api
 
     failed = False
@@ -462,7 +505,10 @@ def doctor(config: Path | None, state_dir: Path | None) -> int:
     help="Where its files go (default: a new one).",
 )
 def demo(seed: int, folder: Path | None) -> int:
-    """A generated three-service system with planted incidents, run live through the whole program."""
+    """A generated system with planted incidents, watched live.
+
+    Three services run through the whole program on embedded defaults; there is nothing to configure.
+    """
     import tempfile
 
     from logad.demo.show import show
@@ -511,7 +557,7 @@ def _give_up_output() -> None:
 
 def _run() -> int:  # noqa: PLR0911  (one return an outcome)
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="logad", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     except SystemExit as ended:
