@@ -153,7 +153,12 @@ def _caught_told(
             f"  caught  {one.planted.kind:<13} {begin:%H:%M}  {one.planted.title}; "
             f"{one.verdict.severity} after {delay}: logad explain {one.verdict.id[:12]}\n"
         )
-    false = unplanted(incidents, verdicts)
+    closed = START + timedelta(seconds=END)  # from then on the whole shop is silent, which is no incident
+    false = [
+        verdict
+        for verdict in unplanted(incidents, verdicts)
+        if verdict.window.start is None or verdict.window.start < closed
+    ]
     write(f"  {len(false)} of {len(verdicts)} anomalous verdicts are about something that was not planted\n")
     return all(one.yes for one in results)
 
