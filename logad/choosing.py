@@ -29,7 +29,7 @@ FEWEST_KEYS: Final = 30
 IN_SESSIONS: Final = 0.4
 """Share of all records that must lie in real sessions for a key to be chosen."""
 KEYED: Final = 0.75
-"""Share of all records that must have a key: those that have none are in no window."""
+"""Share of all records that must have a key where only sessions are judged."""
 
 _IDENTIFIER: Final = r"[A-Za-z]{2,16}[_-]-?[A-Za-z]{0,3}[0-9][0-9A-Za-z_-]{3,}"
 _NAMED: Final = (
@@ -58,13 +58,13 @@ class KeyFit:
 
 def choose(records: pl.DataFrame) -> Windowing:
     """The one windowing that suits these mined records best: sessions, else time, else runs of records."""
-    return _sessions(records) or _spans(records)
+    return _sessions(records, keyed=KEYED) or _spans(records)
 
 
 def views(records: pl.DataFrame) -> tuple[Windowing, ...]:
     """The windowings a live run judges side by side: sessions where there is a key, and spans of time."""
-    sessions = _sessions(records)
     spans = _spans(records, live=True)
+    sessions = _sessions(records, keyed=0.0 if spans.kind is WindowKind.TIME else KEYED)
     if sessions is None:
         return (spans,)
     return (sessions, spans) if spans.kind is WindowKind.TIME else (sessions,)
@@ -97,14 +97,14 @@ def _runs(records: pl.DataFrame, why: str) -> Windowing:
     return Windowing(WindowKind.RECORDS, size=size, reason=f"no session key found, and {why}")
 
 
-def _sessions(records: pl.DataFrame) -> Windowing | None:
+def _sessions(records: pl.DataFrame, *, keyed: float) -> Windowing | None:
     """Sessions by the key that puts most records into sessions; None where no key does."""
     sample = records.head(SAMPLE)
     fits = [_fit(sample, candidate) for candidate in _candidates(sample["raw"])]
     good = [
         fit
         for fit in fits
-        if fit.keys >= FEWEST_KEYS and fit.keyed >= KEYED and fit.in_sessions >= IN_SESSIONS
+        if fit.keys >= FEWEST_KEYS and fit.keyed >= keyed and fit.in_sessions >= IN_SESSIONS
     ]
     if not good:
         return None

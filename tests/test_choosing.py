@@ -110,6 +110,14 @@ def test_the_choice_is_the_same_again():
     assert len({choose(records) for _ in range(3)}) == 1
 
 
+def test_a_live_run_takes_a_key_that_half_of_the_records_lack_for_they_have_their_windows_of_time():
+    keyed = sessions(lambda step, key: f"{step} for req-{key}0a1")
+    mixed = [pair for line in keyed for pair in (line, ("beat", f"heartbeat, queue {len(line[1])}"))]
+    records = records_of(mixed)
+    assert choose(records).kind is not WindowKind.SESSION
+    assert [view.kind for view in views(records)] == [WindowKind.SESSION, WindowKind.TIME]
+
+
 def test_a_live_run_looks_at_sessions_and_at_time():
     records = records_of(sessions(lambda step, key: f"{step} for req-{key}0a1"))
     assert [view.kind for view in views(records)] == [WindowKind.SESSION, WindowKind.TIME]
