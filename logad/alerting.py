@@ -101,10 +101,15 @@ def decide(changes: Iterable[Moved], past: Sequence[Alert], mutes: Mutes, config
 
 def digest_due(past: Sequence[Alert], now: datetime, config: Config) -> list[Alert]:
     """The alerts that a digest tells now: all that wait, once the oldest has waited `digest_hours`."""
-    waiting = [each for each in past if each.tier is Severity.DIGEST and not each.muted and not each.digested]
-    if not waiting or min(each.time for each in waiting) + timedelta(hours=config.digest_hours) > now:
+    found = waiting(past)
+    if not found or min(each.time for each in found) + timedelta(hours=config.digest_hours) > now:
         return []
-    return waiting
+    return found
+
+
+def waiting(past: Iterable[Alert]) -> list[Alert]:
+    """The alerts that wait for a digest."""
+    return [each for each in past if each.tier is Severity.DIGEST and not each.muted and not each.digested]
 
 
 def per_day(alerts: Iterable[Alert]) -> dict[str, dict[str, int]]:

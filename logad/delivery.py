@@ -1,13 +1,14 @@
 """Drains the ledger: messages to notifiers, verdicts to sinks and to the output file."""
 
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Self
 
-from logad.contracts import Delivered, Notifier, Outcome, RetryLater, Sink
+from logad.contracts import Clock, Delivered, Notifier, Outcome, RetryLater, Sink
 from logad.errors import DeliveryError, LogadError
 from logad.ledger import Ledger
 from logad.steps import OutboxRow
@@ -119,12 +120,9 @@ class OutputFile:
         DeliveryError: the file cannot be written.
     """
 
-    def __init__(
-        self, path: Path, encode: Callable[[Verdict], bytes], ledger: Ledger, *, every: bool
-    ) -> None:
+    def __init__(self, path: Path, ledger: Ledger, *, every: bool) -> None:
         self._path = path
         self._name = f"output:{path.absolute()}"
-        self._encode = encode
         self._ledger = ledger
         self._every = every
         self._position, size = ledger.sink(self._name)
@@ -144,7 +142,7 @@ class OutputFile:
     def drain(self) -> None:
         """Append what is new; after this returns it is on the disk and the ledger knows."""
         while rows := self._ledger.verdicts(after=self._position, limit=BATCH):
-            told = [self._encode(verdict) for _, verdict in rows if verdict.anomalous or self._every]
+            told = [_line(verdict) for _, verdict in rows if verdict.anomalous or self._every]
             data = memoryview(b"".join(told))
             try:
                 done = 0
@@ -159,3 +157,37 @@ class OutputFile:
 
     def _fault(self, error: OSError) -> DeliveryError:
         return DeliveryError(str(self._path), error.strerror or "not writable", "a file that can be written")
+
+
+def _line(verdict: Verdict) -> bytes:
+    return (json.dumps(verdict.as_dict(), ensure_ascii=False) + "\n").encode("utf-8", "replace")
+
+
+class Outlets:
+    """All that leaves the program after a step: the output file, the sinks, the messages."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  (each way out, and what they need)
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        output: OutputFile | None,
+        sinks: Mapping[str, Sink],
+        notifiers: Mapping[str, Notifier],
+        telemetry: Telemetry,
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._output = output
+        self._sinks = Sinks(sinks, telemetry)
+        self._notifiers = notifiers
+        self._telemetry = telemetry
+
+    def drain(self, *, last: bool = False) -> list[str]:
+        """Bring everything outside up to the ledger; the faults met. With `last` no sink waits."""
+        with self._telemetry.stage("write"):
+            if self._output is not None:
+                self._output.drain()
+            now = self._clock.now()
+            faults = self._sinks.drain(self._ledger, now, last=last)
+            tried = deliver(self._ledger, self._notifiers, now, self._telemetry)
+        return faults + [f"{row.notifier}: {row.why}" for row in tried if row.why]

@@ -46,6 +46,7 @@ class Intake:
         self._on_layout = on_layout
         self._streams: dict[str, _Stream] = {}
         self._mined = len(miner.shapes())
+        self._read_from = NO_TIME  # the least of the times at which the streams stood that were read last
 
     def restore(self, streams: Mapping[str, StreamState], newest: Mapping[str, int]) -> None:
         """Take up the streams where the ledger's last step left them."""
@@ -81,6 +82,8 @@ class Intake:
         `flush` completes the last ones. With `whole` nothing ever follows: all is put in order of time.
         """
         frames: dict[str, list[pl.DataFrame]] = {}
+        newest = self.newest()
+        self._read_from = min((newest.get(each.stream, NO_TIME) for each in buffers), default=NO_TIME)
         with self._telemetry.stage("parse"):
             for buffer in buffers:
                 for reason, count in buffer.dropped.items():
@@ -100,20 +103,22 @@ class Intake:
         return records
 
     def watermarks(
-        self, records: pl.DataFrame, before: int, beat: int, *, live: bool
+        self, records: pl.DataFrame, before: int, beat: int, *, live: bool, more: bool
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """How far time has come after each record, in whole beats, and where a late record makes a cut.
 
-        The watermark is the greatest time so far; where several streams are followed it waits for those less
-        than 30 seconds behind. A record older than the watermark before it is late: what is before it must be
-        closed first, so that it is late however the input was cut. Times are microseconds.
+        The watermark is the greatest time so far. Of streams that are followed `live` it waits for those that
+        are less than 30 seconds behind; where there may be `more` to read, for all that may have more: those
+        that stood where the last ones read stood, or later, for what is furthest behind is read first. A
+        record older than the watermark before it is late: what is before it must be closed first, so that it
+        is late however the input was cut. Times are microseconds.
         """
         times = records["time"].dt.epoch("us").fill_null(NO_TIME).to_numpy()
         passed = np.maximum.accumulate(times)
         newest = list(self.newest().values())
         if live and len(newest) > 1:
-            abreast = [each for each in newest if each > max(newest) - LAG_MICROSECONDS]
-            passed = np.minimum(passed, min(abreast))
+            least = self._read_from if more else max(newest) - LAG_MICROSECONDS
+            passed = np.minimum(passed, min(each for each in newest if each >= least))
         passed = np.where(passed == NO_TIME, NO_TIME, passed // beat * beat)
         marks = np.maximum(passed, before)
         earlier = np.concatenate([[before], marks[:-1]]).astype(np.int64)

@@ -1,7 +1,10 @@
 """One view of a live run: cuts its windows, teaches its judge from those that closed, judges the next."""
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
 from typing import Final, Protocol, Self
 
 import numpy as np
@@ -15,8 +18,8 @@ from logad.packing import unpacked
 from logad.steps import Fit, Stretch, ViewState
 from logad.telemetry import Telemetry
 from logad.types import Template, Verdict, WindowKind
-from logad.windowing import Windower
-from logad.windows import Windowing, Windows, joined
+from logad.windowing import REVISIT_TIMEOUTS, Windower
+from logad.windows import NO_TIME, Windowing, Windows, joined
 
 KEPT_WINDOWS: Final = 20_000
 """A judge learns from at most so many of the last windows."""
@@ -30,6 +33,7 @@ GROWTH: Final = 0.25
 """A judge is learned anew when what it may learn from has grown by this share."""
 
 _SECOND: Final = 1_000_000  # microseconds
+_NEVER: Final = int(np.iinfo(np.int64).max)
 _SHORTEST_TIMEOUT: Final = 10.0
 _LONGEST_TIMEOUT: Final = 3600.0
 
@@ -37,10 +41,16 @@ _LONGEST_TIMEOUT: Final = 3600.0
 class Judging(Protocol):
     """What a view needs of a judge (`judge.Judge` is one)."""
 
-    def verdicts(
-        self, windows: Windows, *, every: bool = ..., context: str = ..., since: int = ...
-    ) -> Iterable[Verdict]:
-        """The verdicts on the windows from row `since` on; those before are only their past."""
+    def verdicts(self, windows: Windows, *, every: bool = ..., context: str = ...) -> Iterable[Verdict]:
+        """The verdicts on the windows."""
+        ...
+
+    def remember(self, windows: Windows) -> None:
+        """Take judged windows as the past of those to come."""
+        ...
+
+    def patience(self, windows: Windows) -> NDArray[np.int64]:
+        """Silence in microseconds that shows each session to be complete; 0: any does."""
         ...
 
 
@@ -58,8 +68,20 @@ class Closed:
 
     at: int  # when it closed, microseconds on the log's clock
     view: int
+    name: str  # of the view, in the ledger
     row: int
     verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Due:
+    """A window and when it is complete, microseconds; sorts as windows are judged."""
+
+    at: int
+    end: int
+    row: int
+    waited: bool = False  # as long as its state may take
+    undone: int = 0  # earlier revisions that were none
 
 
 class View:
@@ -79,6 +101,7 @@ class View:
         context: str,
         *,
         asked_warmup: bool,
+        patient: bool,
     ) -> None:
         self.number = number
         self.windowing = windowing
@@ -89,8 +112,9 @@ class View:
         self._telemetry = telemetry
         self._context = context
         self._asked = asked_warmup
+        self._patient = patient and windowing.kind is WindowKind.SESSION
         self._windower = Windower(windowing, telemetry)
-        self._history: Windows | None = None  # the last windows; its first is number `_first`
+        self._history: list[Windows] = []  # the last windows; the first is number `_first`
         self._first = 0
         self._codes = 0  # templates seen in closed windows
         self._fit: Fit | None = None
@@ -119,22 +143,82 @@ class View:
                 return []
         if not len(windows):
             return []
-        ends = self._close_times(windows)
-        order = np.argsort(ends, kind="stable")
-        windows, ends = windows.take(order), ends[order]
-        found: list[Verdict] = []
-        done = 0
-        while done < len(windows):
-            self._learn_if_due(int(ends[done]), warmup_over=warmup_over)
-            room = self._until_fit(ends[done:], warmup_over=warmup_over)
-            part = windows.take(np.arange(done, min(done + room, len(windows))))
-            found += self._judged(part)
-            self._remember(part)
-            done += len(part)
+        queue = self._queue(windows)
+        newest = int(windows.times.max(initial=NO_TIME))
+        found: list[Closed] = []
+        while queue:
+            self._learn_if_due(queue[0].at, warmup_over=warmup_over)
+            room = self._until_fit([each.at for each in queue], warmup_over=warmup_over)
+            if self.judge is not None and self._patient:
+                until = _NEVER if final else watermark
+                chosen = self._complete(self.judge, queue, windows, room, NO_TIME if until is None else until)
+            else:
+                chosen, queue = queue[:room], queue[room:]
+            due = sum(watermark is not None and each.at <= watermark for each in chosen)
+            for part, until in ((chosen[:due], _NEVER), (chosen[due:], newest)):
+                found += self._told(windows, part, until, len(found))
+        return found
+
+    def _told(self, windows: Windows, chosen: list[_Due], until: int, row: int) -> list[Closed]:
+        """Judge the chosen windows and remember them; `until` is the last moment of the log, microseconds."""
+        if not chosen:
+            return []
+        part = windows.take([each.row for each in chosen])
+        undone = pl.Series([each.undone for each in chosen], dtype=pl.Int64)
+        part = replace(part, table=part.table.with_columns(pl.col("revision") - undone), until=until)
+        verdicts = self._judged(part)
+        self._remember(part)
+        latest = until + self._timeout if self._timeout and NO_TIME < until < _NEVER else _NEVER
         return [
-            Closed(int(at), self.number, row, verdict)
-            for row, (at, verdict) in enumerate(zip(ends, found, strict=True))
+            Closed(min(each.at, latest), self.number, self.name, row + place, verdict)
+            for place, (each, verdict) in enumerate(zip(chosen, verdicts, strict=True))
         ]
+
+    def _queue(self, windows: Windows) -> list[_Due]:
+        """The windows in the order in which they closed."""
+        ends = windows.table["end"].dt.epoch("us").fill_null(0).to_numpy().astype(np.int64)
+        if self.windowing.kind is WindowKind.RECORDS:
+            ends = np.maximum.accumulate(ends)
+        told = zip(ends.tolist(), windows.table["key"], windows.table["revision"], strict=True)
+        queue = []
+        for row, (end, key, revision) in enumerate(told):
+            until = self._windower.outwaited.pop((key, revision), None)
+            at = end + self._timeout if until is None else until
+            queue.append(_Due(at, end, row, waited=until is not None))
+        return sorted(queue)
+
+    def _complete(
+        self, judge: Judging, queue: list[_Due], windows: Windows, room: int, until: int
+    ) -> list[_Due]:
+        """Take up to `room` windows that are complete off the queue, in the order in which they are.
+
+        A session that is not normal as it stands, but in a state in which normal ones may be silent for
+        longer, is complete when that time is over; if it goes on before, it was not complete at all.
+        """
+        patience = np.minimum(judge.patience(windows), REVISIT_TIMEOUTS * self._timeout).tolist()
+        keys = windows.table["key"].to_list()
+        following = _following(keys, windows.table["revision"].to_list())
+        resumed: dict[str, int] | None = None
+        undone: Counter[str] = Counter()
+        chosen: list[_Due] = []
+        while queue and len(chosen) < room:
+            due = heappop(queue)
+            key = keys[due.row]
+            if due.waited or patience[due.row] <= self._timeout:
+                chosen.append(replace(due, undone=undone[key]))
+                continue
+            resumed = self._windower.resumed() if resumed is None else resumed
+            later = following.get(due.row)
+            goes_on = resumed.get(key) if later is None else _goes_on(windows, due.row, later)
+            end = due.end + patience[due.row]
+            if goes_on is not None and goes_on < end:
+                self._windower.undo(key)
+                undone[key] += 1
+            elif end <= until:
+                heappush(queue, _Due(end, due.end, due.row, waited=True))
+            else:
+                self._windower.hold(key, end)
+        return chosen
 
     def end_warmup(self) -> None:
         """Learn from what closed so far, where that is enough."""
@@ -168,10 +252,10 @@ class View:
         self.closed = state.closed
         if kept:
             self._first = kept[0][0]
-            parts = [replace(unpacked(arrays), vocabulary=vocabulary) for _, arrays in kept]
-            self._history = joined(parts)
-            self._codes = _codes(self._history)
-            self._began = _began(self._history)
+            history = joined([replace(unpacked(arrays), vocabulary=vocabulary) for _, arrays in kept])
+            self._history = [history]
+            self._codes = _codes(history)
+            self._began = _began(history)
         if fits:
             self._codes = max(self._codes, fits[-1].vocabulary)
             self._learn(fits[-1])
@@ -180,18 +264,14 @@ class View:
     def _judged(self, windows: Windows) -> list[Verdict]:
         if self.judge is None:
             return self._learning(windows)
-        assert self._history is not None
-        assert self._fit is not None
-        past = np.arange(self._fit.at - self._first, len(self._history))
         with self._telemetry.stage("detect"):
-            both = joined([self._history.take(past), windows]) if len(past) else windows
-            return list(self.judge.verdicts(both, every=True, context=self._context, since=len(past)))
+            return list(self.judge.verdicts(windows, every=True, context=self._context))
 
     def _learning(self, windows: Windows) -> list[Verdict]:
         """Windows that only teach are told too, by a judge that has learned nothing."""
         taught = replace(windows, table=windows.table.with_columns(pl.lit(value=True).alias("learning")))
         blank = self._teach(windows.take([]))
-        return list(blank.verdicts(taught, every=True, context=self._context, since=0))
+        return list(blank.verdicts(taught, every=True, context=self._context))
 
     def _remember(self, windows: Windows) -> None:
         windows = windows.without_records()
@@ -200,9 +280,12 @@ class View:
         self._codes = max(self._codes, _codes(windows))
         if self._began is None:
             self._began = _began(windows)
-        self._history = windows if self._history is None else joined([self._history, windows])
+        self._history.append(windows)
+        if self.judge is not None:
+            with self._telemetry.stage("detect"):
+                self.judge.remember(windows)
 
-    def _until_fit(self, ends: NDArray[np.int64], *, warmup_over: bool) -> int:
+    def _until_fit(self, ends: list[int], *, warmup_over: bool) -> int:
         """How many windows come before the next fit."""
         if self._fit is not None:
             learned = min(self._fit.at, KEPT_WINDOWS)
@@ -210,8 +293,8 @@ class View:
         if self._asked:
             return max(FEWEST_WINDOWS - self.closed, 1) if warmup_over else len(ends)
         if self.windowing.kind is WindowKind.TIME:
-            began = self._began if self._began is not None else int(ends[0])
-            early = int(np.searchsorted(ends, began + self._first_seconds * _SECOND))
+            began = self._began if self._began is not None else ends[0]
+            early = bisect_left(ends, began + self._first_seconds * _SECOND)
             return max(early, FEWEST_WINDOWS - self.closed, 1)
         return max(FIRST_WINDOWS - self.closed, 1)
 
@@ -230,32 +313,30 @@ class View:
             fit = Fit(self.closed, self._codes)
             self._fits.append(fit)
             self._learn(fit)
-            assert self._history is not None
-            self._stretches = [Stretch(self._first, self._history, anew=True)]
+            self._stretches = [Stretch(self._first, joined(self._history), anew=True)]
 
     def _learn(self, fit: Fit) -> None:
         """Learn from the last windows before `fit.at`; what is older is forgotten."""
-        assert self._history is not None
+        history = joined(self._history)
         oldest = max(fit.at - KEPT_WINDOWS, self._first)
-        self._history = self._history.take(np.arange(oldest - self._first, len(self._history)))
-        self._first = oldest
-        taught = self._history.take(np.arange(fit.at - oldest))
+        history = history.take(np.arange(oldest - self._first, len(history)))
+        self._history, self._first = [history], oldest
+        before = np.arange(fit.at - oldest)
+        taught = history.take(before)
         with self._telemetry.stage("detect"):
             self.judge = self._teach(replace(taught, vocabulary=taught.vocabulary[: fit.vocabulary]))
+            if len(history) > len(before):
+                self.judge.remember(history.take(np.arange(len(before), len(history))))
         self._fit = fit
 
     @property
     def _first_seconds(self) -> float:
         return min(FIRST_WINDOWS * (self.windowing.span_seconds or 0.0), FIRST_SECONDS)
 
-    def _close_times(self, windows: Windows) -> NDArray[np.int64]:
-        """When each window closed, microseconds on the log's clock; 0 where it has no time."""
-        ends = windows.table["end"].dt.epoch("us").fill_null(0).to_numpy().astype(np.int64)
-        if self.windowing.kind is WindowKind.RECORDS:
-            return np.maximum.accumulate(ends)
-        if self.windowing.kind is WindowKind.SESSION:
-            return ends + round((self.windowing.timeout_seconds or 0) * _SECOND)
-        return ends
+    @property
+    def _timeout(self) -> int:
+        """Microseconds of silence that end a session; of other windows none."""
+        return round((self.windowing.timeout_seconds or 0) * _SECOND)
 
 
 def session_timeout(records: pl.DataFrame, windowing: Windowing) -> float:
@@ -270,6 +351,24 @@ def session_timeout(records: pl.DataFrame, windowing: Windowing) -> float:
     if usual is None:
         return _LONGEST_TIMEOUT
     return min(max(2 * usual / _SECOND, _SHORTEST_TIMEOUT), _LONGEST_TIMEOUT)
+
+
+def _following(keys: list[str], revisions: list[int]) -> dict[int, int]:
+    """The window that holds the next revision of a window's session, where there is one."""
+    last: dict[str, int] = {}
+    following: dict[int, int] = {}
+    for row, (key, revision) in enumerate(zip(keys, revisions, strict=True)):
+        before = last.get(key)
+        if before is not None and revision == revisions[before] + 1:
+            following[before] = row
+        last[key] = row
+    return following
+
+
+def _goes_on(windows: Windows, row: int, following: int) -> int:
+    """When the session of window `row` goes on, whose next revision is window `following`."""
+    span, size = windows.span(following), int(windows.offsets[row + 1] - windows.offsets[row])
+    return int(windows.times[span][size:].max(initial=NO_TIME)) if size else int(NO_TIME)
 
 
 def _codes(windows: Windows) -> int:

@@ -4,49 +4,24 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Self
 
 from logad.errors import StateError, UsageError
-from logad.packing import moment, packed, verdict_from
+from logad.packing import verdict_from
 from logad.steps import Alert, Fit, OutboxRow, Step, StreamState, ViewState
-from logad.types import Incident, Severity, Verdict, iso
-
-SCHEMA_VERSION: Final = "1"  # as in the tables below
-
-_TABLES: Final = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-INSERT INTO meta VALUES ('version', '1');
-CREATE TABLE streams (stream TEXT PRIMARY KEY, cursor TEXT NOT NULL, layout TEXT NOT NULL,
-    recorder BLOB NOT NULL);
-CREATE TABLE shapes (code INTEGER PRIMARY KEY, shape TEXT NOT NULL, level INTEGER NOT NULL);
-CREATE TABLE views (view TEXT PRIMARY KEY, number INTEGER NOT NULL, state BLOB NOT NULL,
-    closed INTEGER NOT NULL);
-CREATE TABLE history (view TEXT NOT NULL, first INTEGER NOT NULL, windows INTEGER NOT NULL,
-    arrays BLOB NOT NULL, PRIMARY KEY (view, first));
-CREATE TABLE fits (view TEXT NOT NULL, at INTEGER NOT NULL, vocabulary INTEGER NOT NULL,
-    PRIMARY KEY (view, at));
-CREATE TABLE verdicts (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, view TEXT NOT NULL, time TEXT,
-    service TEXT NOT NULL, score REAL NOT NULL, severity TEXT NOT NULL, anomalous INTEGER NOT NULL,
-    learning INTEGER NOT NULL, incident TEXT, verdict TEXT NOT NULL);
-CREATE INDEX verdicts_anomalous ON verdicts (anomalous, seq);
-CREATE TABLE incidents (id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, service TEXT NOT NULL,
-    state TEXT NOT NULL, severity TEXT NOT NULL, title TEXT NOT NULL, opened TEXT NOT NULL,
-    updated TEXT NOT NULL, verdicts INTEGER NOT NULL, worst TEXT NOT NULL, acknowledged TEXT);
-CREATE INDEX incidents_state ON incidents (state, updated);
-CREATE TABLE alerts (seq INTEGER PRIMARY KEY, incident TEXT NOT NULL, kind TEXT NOT NULL, tier TEXT NOT NULL,
-    time TEXT NOT NULL, muted INTEGER NOT NULL, digested INTEGER NOT NULL);
-CREATE TABLE outbox (seq INTEGER PRIMARY KEY, notifier TEXT NOT NULL, incident TEXT NOT NULL,
-    message TEXT NOT NULL, state TEXT NOT NULL, tries INTEGER NOT NULL, not_before TEXT,
-    reference TEXT NOT NULL, why TEXT NOT NULL);
-CREATE INDEX outbox_state ON outbox (state, seq);
-CREATE TABLE sinks (sink TEXT PRIMARY KEY, position INTEGER NOT NULL, bytes INTEGER NOT NULL);
-CREATE TABLE notes (seq INTEGER PRIMARY KEY, time TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
-    note TEXT NOT NULL);
-"""
+from logad.tables import (
+    SCHEMA_VERSION,
+    TABLES,
+    alert_from,
+    incident_from,
+    outbox_row_from,
+    write_step,
+)
+from logad.types import Incident, Verdict, iso
 
 
 class Ledger:
@@ -101,49 +76,7 @@ class Ledger:
         How many of its verdicts were there already, by their ids, and are not stored again.
         """
         with self._transaction() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?)",
-                [
-                    (name, each.cursor, json.dumps(each.layout), each.recorder)
-                    for name, each in step.streams.items()
-                ],
-            )
-            db.executemany("INSERT INTO shapes (shape, level) VALUES (?, ?)", step.shapes)
-            for number, (name, view) in enumerate(step.views.items()):
-                _write_view(db, name, number, view)
-            stored = db.executemany(
-                "INSERT OR IGNORE INTO verdicts (id, view, time, service, score, severity, anomalous,"
-                " learning, incident, verdict) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [_verdict_row(view, verdict, step.members) for view, verdict in step.verdicts],
-            ).rowcount
-            _write_incidents(db, step.incidents)
-            db.executemany("UPDATE alerts SET digested = 1 WHERE seq = ?", [(seq,) for seq in step.digested])
-            db.executemany(
-                "INSERT INTO alerts (incident, kind, tier, time, muted, digested) VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (each.incident, each.kind, each.tier, iso(each.time), each.muted, each.digested)
-                    for each in step.alerts
-                ],
-            )
-            db.executemany(
-                "INSERT INTO outbox (notifier, incident, message, state, tries, not_before, reference, why)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        row.notifier,
-                        row.incident,
-                        json.dumps(row.message),
-                        row.state,
-                        row.tries,
-                        iso(row.not_before),
-                        row.reference,
-                        row.why,
-                    )
-                    for row in step.outbox
-                ],
-            )
-            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", step.meta.items())
-        return len(step.verdicts) - max(stored, 0)
+            return write_step(db, step)
 
     def settle(self, row: OutboxRow) -> None:
         """Note what became of an outbox row (its state, tries, not_before, reference, why)."""
@@ -266,7 +199,7 @@ class Ledger:
             " ORDER BY updated DESC, id LIMIT ?",
             (state, state, iso(since), iso(since), -1 if limit is None else limit),
         )
-        return [_incident_from(row) for row in rows]
+        return [incident_from(row) for row in rows]
 
     def live_incidents(self, since: datetime | None) -> list[Incident]:
         """Incidents that are not resolved, and those updated after `since` (None: all)."""
@@ -275,7 +208,7 @@ class Ledger:
             " FROM incidents WHERE state != 'resolved' OR ? IS NULL OR updated >= ?",
             (iso(since), iso(since)),
         )
-        return [_incident_from(row) for row in rows]
+        return [incident_from(row) for row in rows]
 
     def incident(self, prefix: str) -> Incident | None:
         """The incident whose id begins with `prefix`, or None.
@@ -293,10 +226,7 @@ class Ledger:
         rows = self._db.execute(
             "SELECT incident, kind, tier, time, muted, digested, seq FROM alerts ORDER BY seq"
         )
-        return [
-            Alert(incident, kind, Severity(tier), _moment(time), bool(muted), bool(digested), seq)
-            for incident, kind, tier, time, muted, digested, seq in rows
-        ]
+        return [alert_from(row) for row in rows]
 
     def pending(self) -> list[OutboxRow]:
         """Messages still to be delivered, oldest first, with the reference of the incident's last message."""
@@ -306,25 +236,12 @@ class Ledger:
             " AND old.reference != '' ORDER BY old.seq DESC LIMIT 1), ''), why, seq"
             " FROM outbox AS new WHERE state = 'pending' ORDER BY seq"
         )
-        return [
-            OutboxRow(
-                notifier,
-                incident,
-                json.loads(message),
-                state,
-                tries,
-                moment(not_before),
-                reference,
-                why,
-                seq,
-            )
-            for notifier, incident, message, state, tries, not_before, reference, why, seq in rows
-        ]
+        return [outbox_row_from(row) for row in rows]
 
     def notes(self, kind: str) -> list[tuple[datetime, str, str]]:
         """Notes of a kind: (time, subject, note), in order."""
         rows = self._db.execute("SELECT time, subject, note FROM notes WHERE kind = ? ORDER BY seq", (kind,))
-        return [(_moment(time), subject, note) for time, subject, note in rows]
+        return [(datetime.fromisoformat(time).astimezone(UTC), subject, note) for time, subject, note in rows]
 
     # The file -------------------------------------------------------------------------------------
 
@@ -335,7 +252,7 @@ class Ledger:
             db.execute("PRAGMA synchronous = FULL")  # a power cut must not undo what a cursor has passed
             if self.owner and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 db.execute("PRAGMA journal_mode = WAL")
-                db.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
+                db.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT;")
             found = db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
             problems = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         except sqlite3.DatabaseError as error:
@@ -381,81 +298,6 @@ class Ledger:
             self._lock = None
 
 
-def _write_view(db: sqlite3.Connection, name: str, number: int, view: ViewState) -> None:
-    db.execute(
-        "INSERT INTO views VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (view) DO UPDATE SET state = excluded.state, closed = excluded.closed",
-        (name, number, view.state, view.closed),
-    )
-    for stretch in view.history:
-        if stretch.anew:
-            db.execute("DELETE FROM history WHERE view = ?", (name,))
-        if len(stretch.windows):
-            db.execute(
-                "INSERT INTO history VALUES (?, ?, ?, ?)",
-                (name, stretch.first, len(stretch.windows), packed(stretch.windows)),
-            )
-    db.executemany(
-        "INSERT INTO fits VALUES (?, ?, ?)", [(name, each.at, each.vocabulary) for each in view.fits]
-    )
-
-
-def _write_incidents(db: sqlite3.Connection, incidents: Sequence[Incident]) -> None:
-    """What a person muted meanwhile stays muted."""
-    db.executemany(
-        "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (id) DO UPDATE SET"
-        " state = CASE WHEN state = 'muted' THEN 'muted' ELSE excluded.state END,"
-        " severity = excluded.severity, title = excluded.title, updated = excluded.updated,"
-        " verdicts = excluded.verdicts, worst = excluded.worst",
-        [
-            (
-                each.id,
-                each.fingerprint,
-                each.service,
-                each.state,
-                each.severity,
-                each.title,
-                iso(each.opened),
-                iso(each.updated),
-                each.verdicts,
-                json.dumps(each.worst.as_dict()),
-            )
-            for each in incidents
-        ],
-    )
-
-
-def _incident_from(row: Sequence[Any]) -> Incident:
-    identity, fingerprint, service, state, severity, title, opened, updated, verdicts, worst = row
-    return Incident(
-        identity,
-        fingerprint,
-        service,
-        state,
-        Severity(severity),
-        title,
-        _moment(opened),
-        _moment(updated),
-        verdicts,
-        verdict_from(json.loads(worst)),
-    )
-
-
-def _verdict_row(view: str, verdict: Verdict, members: Mapping[str, str]) -> tuple[Any, ...]:
-    return (
-        verdict.id,
-        view,
-        iso(verdict.window.end),
-        verdict.service,
-        verdict.score,
-        verdict.severity,
-        verdict.anomalous,
-        verdict.learning,
-        members.get(verdict.id),
-        json.dumps(verdict.as_dict(), ensure_ascii=False),
-    )
-
-
 def _locked(path: Path) -> int:
     """The lock of a ledger, held until closed; the kernel gives it back when the process dies, however."""
     lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -470,7 +312,3 @@ def _locked(path: Path) -> int:
             "stop it, or give another --state-dir",
         ) from error
     return lock
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)

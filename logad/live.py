@@ -85,7 +85,7 @@ def watch(  # noqa: PLR0913  (one parameter an option)
         raise UsageError("watch", "no source", "a SOURCE, or `sources:` in the configuration")
     if from_ not in ("start", "end"):
         raise UsageError("--from", from_, "start or end")
-    arranged = _arranged(setup, warmup, alert_budget, datetime.now(UTC))
+    arranged = _arranged(setup, warmup, alert_budget)
     arranged = replace(
         arranged,
         follow=True,
@@ -147,7 +147,7 @@ def backtest(
     opened, faults = open_sources(specs, setup.telemetry, setup.settings.source_options)
     if not opened:
         raise faults[0]
-    arranged = replace(_arranged(setup, warmup, alert_budget, None), dry_run=True, every=every)
+    arranged = replace(_arranged(setup, warmup, alert_budget), dry_run=True, every=every)
     with Ledger(None) as ledger:
         summary = stream.run(
             arranged,
@@ -166,22 +166,19 @@ def backtest(
     return BacktestResult(verdicts, replace(summary, unread=unread), setup.telemetry.as_dict())
 
 
-def _arranged(
-    setup: Setup, warmup: str | None, alert_budget: str | None, now: datetime | None
-) -> StreamOptions:
+def _arranged(setup: Setup, warmup: str | None, alert_budget: str | None) -> StreamOptions:
     reading, settings = setup.reading, setup.settings
     alerting = settings.alerting
     if alert_budget is not None:
         alerting = alerting.model_copy(update={"budget_per_day": _budget(alert_budget)})
-    newest = now or datetime.now(UTC)
     return StreamOptions(
         follow=False,
         overrides=reading.overrides,
         windowing=reading.windowing,
         session_timeout_seconds=reading.session_timeout_seconds,
         warmup=_warmup(warmup),
-        since=reading.since.resolve(newest) if reading.since else None,
-        until=reading.until.resolve(newest) if reading.until else None,
+        since=reading.since,
+        until=reading.until,
         seed=reading.seed,
         judge=setup.judging(trusted=False),
         alerting=alerting,

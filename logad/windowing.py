@@ -16,7 +16,7 @@ from logad.windows import NO_TIME, WINDOW_SCHEMA, Windowing, Windows
 
 LONGEST_SILENCE: Final = 1_000
 """Empty windows of a service judged one after another; the rest of a longer silence is only counted."""
-REVISIT_TIMEOUTS: Final = 10
+REVISIT_TIMEOUTS: Final = 24
 """A session that goes on within so many timeouts is judged again as a whole; later, as a new one."""
 
 _MICROSECONDS: Final = 1_000_000
@@ -58,7 +58,10 @@ class Windower:
         self._first_spans: dict[str, int] = {}  # time windows: service -> its first span
         self._next_span: int | None = None  # time windows: the first span that is not closed
         self._silent: dict[str, int] = {}  # time windows: service -> empty windows in a row
-        self._revisions: dict[str, int] = {}  # sessions: key -> how often it was judged
+        self._revisions: dict[str, int] = {}  # sessions: key -> how often it was judged, less one
+        self._held: dict[str, int] = {}  # sessions: key -> when it will be complete, microseconds
+        self.outwaited: dict[tuple[str, int], int] = {}
+        """Sessions that the last `close` gave out after they were held: key and revision -> until when."""
 
     def push(self, records: pl.DataFrame) -> None:
         """Take records with their template codes, in the order of their stream."""
@@ -79,6 +82,8 @@ class Windower:
 
         With `final` all of them are, in order of first record. None as a watermark releases what has come.
         """
+        self._forget()
+        self.outwaited = {}
         self._release(watermark, final=final)
         if self._open is None:
             return _empty(self.windowing.kind, vocabulary)
@@ -88,6 +93,27 @@ class Windower:
             WindowKind.SESSION: self._close_sessions,
         }[self.windowing.kind]
         return close(vocabulary, final=final)
+
+    def resumed(self) -> dict[str, int]:
+        """Sessions that went on after `close` gave them out: key -> the first moment since, microseconds."""
+        if self._open is None or "_judged" not in self._open.columns:
+            return {}
+        since = pl.col("_judged").reverse().cum_max().reverse().over("key").not_()
+        later = self._open.filter(pl.col("_judged").any().over("key") & since)
+        return dict(later.group_by("key").agg(pl.col(_MARK).first()).iter_rows())
+
+    def hold(self, key: str, until: int) -> None:
+        """Take back a session that `close` gave out: it is complete at `until` unless it goes on before.
+
+        `until` is at most REVISIT_TIMEOUTS timeouts after its last record.
+        """
+        self._held[key] = until
+        self.undo(key)
+
+    def undo(self, key: str) -> None:
+        """The last revision of a session was none, for it goes on."""
+        if key in self._revisions:
+            self._revisions[key] -= 1
 
     def state(self) -> bytes:
         """What is open, for `restored` in another process."""
@@ -99,6 +125,7 @@ class Windower:
             "next_span": self._next_span,
             "silent": self._silent,
             "revisions": self._revisions,
+            "held": self._held,
             "opened": self._open is not None,
             "frames": len(frames),
         }
@@ -125,6 +152,7 @@ class Windower:
         self._next_span = head["next_span"]
         self._silent = head["silent"]
         self._revisions = head["revisions"]
+        self._held = head["held"]
         if head["opened"]:
             self._open = frames.pop(0)
         self._waiting = frames
@@ -264,31 +292,70 @@ class Windower:
         ends = (following >= pl.col(_MARK) + timeout).fill_null(
             final or pl.lit(self._released) >= pl.col(_MARK) + timeout
         )
-        records = records.with_row_index("_row").with_columns(ends.alias("_ends"))
-        fresh = records.filter(pl.col("_ends") & ~pl.col("_judged")).sort(_MARK, "_row")
-        complete = self._revised(fresh.select("key", pl.col("_row").alias("_last")))
-        closed = complete.join(records, on="key", maintain_order="left_right").filter(
+        records = records.with_row_index("_row").with_columns(
+            ends.alias("_ends"), following.alias("_following"), self._life().alias("_life")
+        )
+        fresh = records.filter(pl.col("_ends") & ~pl.col("_judged"))
+        over = self._over(records, final=final)
+        ready = pl.concat([fresh, over.drop("_until")]).sort(_MARK, "_row")
+        complete = self._revised(ready.select("key", "_life", pl.col("_row").alias("_last")))
+        outwaited = over.join(complete, left_on=["key", "_row"], right_on=["key", "_last"])
+        self.outwaited = {
+            (key, revision): until
+            for key, revision, until in outwaited.select("key", "_revision", "_until").iter_rows()
+        }
+        closed = complete.join(records, on=["key", "_life"], maintain_order="left_right").filter(
             pl.col("_row") <= pl.col("_last")
         )
-        self._keep_sessions(records, timeout, final=final)
-        return _grouped(self.windowing.kind, closed, ["key", "_revision"], vocabulary)
+        judged = pl.col("_judged") | pl.col("_ends")
+        self._open = (
+            None if final else records.with_columns(judged).drop("_row", "_ends", "_following", "_life")
+        )
+        return _grouped(self.windowing.kind, closed, ["key", "_life", "_revision"], vocabulary)
+
+    def _life(self) -> pl.Expr:
+        """Which of the sessions with its key a record belongs to: one that goes on late is a new one."""
+        longest = REVISIT_TIMEOUTS * round((self.windowing.timeout_seconds or 0) * _MICROSECONDS)
+        return (pl.col(_MARK).diff() > longest).fill_null(value=False).cum_sum().over("key")
+
+    def _over(self, records: pl.DataFrame, *, final: bool) -> pl.DataFrame:
+        """The last judged record of each held session whose time is over; what went on is held no more."""
+        held = pl.DataFrame(
+            {"key": self._held.keys(), "_until": self._held.values()},
+            schema={"key": pl.String(), "_until": pl.Int64()},
+        )
+        last = pl.col("_row").filter(pl.col("_judged")).max().over("key")
+        found = records.join(held, on="key", maintain_order="left").filter(pl.col("_row") == last)
+        goes_on = (pl.col("_following") < pl.col("_until")).fill_null(value=False)
+        over = pl.col("_following").is_not_null() | (pl.col("_until") <= self._released) | final
+        for key in found.filter(goes_on | over)["key"]:
+            del self._held[key]
+        return found.filter(~goes_on & over)
 
     def _revised(self, complete: pl.DataFrame) -> pl.DataFrame:
         """The complete sessions with how often each was judged before."""
         revisions = []
-        for key in complete["key"]:
-            self._revisions[key] = self._revisions.get(key, -1) + 1
-            revisions.append(self._revisions[key])
+        lives: dict[str, int] = {}
+        for key, life in complete.select("key", "_life").iter_rows():
+            before = self._revisions.get(key, -1) if life == lives.get(key, 0) else -1
+            self._revisions[key], lives[key] = before + 1, life
+            revisions.append(before + 1)
         return complete.with_columns(pl.Series("_revision", revisions, dtype=pl.Int64))
 
-    def _keep_sessions(self, records: pl.DataFrame, timeout: int, *, final: bool) -> None:
+    def _forget(self) -> None:
         """Forget sessions that were judged and have been silent for long; keep the others open."""
+        if self._open is None or "_judged" not in self._open.columns:
+            return
+        timeout = round((self.windowing.timeout_seconds or 0) * _MICROSECONDS)
         alive = pl.col(_MARK).max().over("key") + REVISIT_TIMEOUTS * timeout >= self._released
-        judged = pl.col("_judged") | pl.col("_ends")
-        kept = records.with_columns(judged).filter(alive | ~pl.col("_judged").last().over("key"))
-        self._open = None if final or kept.is_empty() else kept.drop("_row", "_ends")
-        still = set(kept["key"].unique())
-        self._revisions = {key: count for key, count in self._revisions.items() if key in still}
+        lives = self._open.with_columns(self._life().alias("_life"))
+        kept = lives.filter(
+            alive | ~pl.col("_judged").last().over("key"),
+            pl.col("_life") == pl.col("_life").max().over("key"),
+        )
+        self._open = kept.drop("_life")
+        judged = set(kept.filter("_judged")["key"])
+        self._revisions = {key: count for key, count in self._revisions.items() if key in judged}
 
 
 def _grouped(

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Final
@@ -171,19 +171,19 @@ class FileSource(Source):
 
     def _poll_once(self, streams: Sequence[Stream], cursors: Mapping[str, str]) -> Iterator[Buffer]:
         """What is new in each stream since the last poll, from the one furthest behind in time first."""
-        polls: dict[str, Iterator[Buffer]] = {}
+        polls: list[tuple[str, Iterator[Buffer]]] = []
         for stream in streams:
             tail = self._tails.setdefault(stream.name, _Tail(self, cursors.get(stream.name)))
-            polls[stream.name] = tail.poll(stream)
-        order = [(self.newest.get(name, NO_TIME), 0, place) for place, name in enumerate(polls)]
-        names = list(polls)
-        heapify(order)
+            polls.append((stream.name, tail.poll(stream)))
+        order = [(NO_TIME, 0, place) for place in range(len(polls))]  # sorted, so a heap
         while order:
-            _, turns, place = heappop(order)
-            buffer = next(polls[names[place]], None)
-            if buffer is not None:
+            behind, turns, place = heappop(order)
+            name, poll = polls[place]
+            if (newest := self.newest.get(name, NO_TIME)) > behind:  # it has been told meanwhile
+                heappush(order, (newest, turns, place))
+            elif (buffer := next(poll, None)) is not None:
                 yield buffer
-                heappush(order, (self.newest.get(names[place], NO_TIME), turns + 1, place))
+                heappush(order, (newest, turns + 1, place))
 
     def _read_stream(self, stream: Stream, saved: str | None) -> Iterator[Buffer]:
         text = self.start(stream, saved)
