@@ -67,7 +67,11 @@ def read(
                     if recorder is None:
                         _refuse_binary(buffer)
                         layout = detect(
-                            buffer.data[:SAMPLE_BYTES], buffer.stream, reading.overrides, datetime.now(UTC)
+                            buffer.data[:SAMPLE_BYTES],
+                            buffer.stream,
+                            reading.overrides,
+                            buffer.modified or datetime.now(UTC),
+                            miner.rules.formats,
                         )
                         recorder = recorders[buffer.stream] = Recorder(layout, telemetry)
                         corpus.layouts[buffer.stream] = layout

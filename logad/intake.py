@@ -129,7 +129,9 @@ class Intake:
     def _begin(self, buffer: Buffer, buffers: Iterable[Buffer]) -> _Stream:
         """Detect the format from all that is there of the stream's beginning."""
         sample = b"".join(each.data for each in buffers if each.stream == buffer.stream)[:SAMPLE_BYTES]
-        layout = detect(sample, buffer.stream, self._overrides, datetime.now(UTC))
+        formats = self.miner.rules.formats
+        modified = buffer.modified or datetime.now(UTC)
+        layout = detect(sample, buffer.stream, self._overrides, modified, formats)
         self._on_layout(buffer.stream, layout)
         stream = _Stream(layout, Recorder(layout, self._telemetry), buffer.cursor)
         self._streams[buffer.stream] = stream

@@ -71,8 +71,8 @@ class Miner:
         most_shapes: int = 200_000,
         most_templates: int = 20_000,
     ) -> None:
-        self._rules = load() if rules is None else rules
-        self._grave = "|".join(f"(?:{severity.regex})" for severity in self._rules.severities) or "[^\\s\\S]"
+        self.rules = load() if rules is None else rules
+        self._grave = "|".join(f"(?:{severity.regex})" for severity in self.rules.severities) or "[^\\s\\S]"
         self._telemetry = telemetry
         self._most_shapes = most_shapes
         self._most_templates = most_templates
@@ -100,7 +100,7 @@ class Miner:
 
     def assign(self, records: pl.DataFrame) -> pl.DataFrame:
         """The records with the column `template` (Int32): the code of each one's template."""
-        marked = masking.shapes(records["text"], self._rules.masks).with_columns(
+        marked = masking.shapes(records["text"], self.rules.masks).with_columns(
             records["level"].cast(pl.UInt8).fill_null(Level.UNKNOWN).alias("level")
         )
         distinct = marked.group_by("shape", "level", maintain_order=True).len()

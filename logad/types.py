@@ -84,6 +84,7 @@ class Buffer:
     first_line: int  # physical number of its first line, from 1; 0 where the source has no lines
     cursor: str  # opaque to all but the source: reading resumes after this buffer
     final: bool = False  # nothing follows in this file: its last line is complete
+    modified: datetime | None = None  # when its file last changed
     dropped: Mapping[str, int] = field(default_factory=dict)  # what the source itself gave up, by reason
 
 

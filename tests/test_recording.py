@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logad import recording, rules
+from logad import batch, recording, rules
 from logad.errors import UsageError
+from logad.mining import Miner
+from logad.preparation import Setup
 from logad.recording import Layout, Overrides, Recorder, detect
 from logad.telemetry import Telemetry
 from logad.types import RECORD_SCHEMA, Buffer, Level
@@ -454,3 +456,14 @@ def test_a_format_without_a_readable_time_does_not_stand_in_the_way() -> None:
     assert "rule" in layout.describe()[1] or "ISO 8601" in layout.describe()[2]
     odd = rules.Format(name="odd", regex=r"(?P<time>\S+) ", matches=("a b",), misses=("a",))
     assert "rule" not in detect(data, "x.log", Overrides(), None, [odd]).describe()[1]
+
+
+def test_a_log_without_years_is_of_the_year_in_which_its_file_last_changed(tmp_path: Path) -> None:
+    path = tmp_path / "messages"
+    path.write_text(
+        "".join(f"Jun 14 15:16:{second:02} host sshd[7]: hello {second}\n" for second in range(50))
+    )
+    os.utime(path, (1_120_000_000, 1_120_000_000))  # 2005-06-28
+    setup = Setup.of({"state_dir": tmp_path})
+    corpus = batch.read([str(path)], setup.reading, Miner(), Telemetry(), batch.Observer())
+    assert {time.year for time in corpus.records["time"]} == {2005}

@@ -6,6 +6,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -95,6 +96,7 @@ class Text:
         opened = os.fstat(self._file.fileno())
         self.identity = (opened.st_dev, opened.st_ino)
         self.regular = stat.S_ISREG(opened.st_mode)
+        self.modified = datetime.fromtimestamp(opened.st_mtime, UTC) if self.regular else None
         self._size = opened.st_size
         self._raw = 0  # bytes of the file behind
         self._decoder = Decoder(notes)

@@ -132,6 +132,7 @@ class FileSource(Source):
             first_line=block.first_line,
             cursor=text.cursor(block.after).dump(),
             final=final,
+            modified=text.modified,
         )
 
     def ending(self, stream: Stream, text: Text) -> Iterator[Buffer]:
