@@ -5,7 +5,7 @@ from typing import ClassVar, Final, Self
 import numpy as np
 
 from logad.contracts import Detector, PartConfig, Scores, State
-from logad.detectors._phrases import number, quoted, share, times
+from logad.detectors._phrases import counted, number, quoted, share, times
 from logad.detectors._relations import (
     AT_MOST,
     BALANCED,
@@ -83,7 +83,8 @@ class Invariants(Detector):
         kind, left, right = (int(column[at]) for column in (relations.kind, relations.left, relations.right))
         first, second = int(counts[left]), int(counts[right])
         factor, usual = float(relations.factor[at]), int(relations.windows[at])
-        held = f"in {share(usual - int(relations.broken[at]), usual)} of {usual:,} windows"
+        what = "session" if windows.kind is WindowKind.SESSION else "window"
+        held = f"in {share(usual - int(relations.broken[at]), usual)} of {counted(usual, what)}"
         one, other = quoted(windows, left), quoted(windows, right)
         members = [left, right]
         expected: float
@@ -93,21 +94,24 @@ class Invariants(Detector):
             expected, actual, suspect = first + second, int(counts[whole]), whole
             text = (
                 f"{one} and {other} came {times(first + second)} together but {quoted(windows, whole)} "
-                f"{actual:,}; they are equal {held}"
+                f"{_but(actual)}; they are equal {held}"
             )
         elif kind == AT_MOST:
             expected, actual, suspect = second, first, left
-            text = f"{one} came {times(first)} but {other} {second:,}; it never comes more often {held}"
+            text = (
+                f"{one} came {times(first)} but {other} {_but(second)}; the first comes no more often {held}"
+            )
         else:
             short = second * factor > first
             suspect, actual = (left, first) if short else (right, second)
             expected = second * factor if short else first / factor
-            tie = "they are equal" if factor == 1 else f"there are {number(factor)} {one} for each {other}"
-            if kind == BALANCED:
-                tie = "they come together" if factor == 1 else f"there are about {tie[10:]}"
+            about = "about " if kind == BALANCED else ""
+            tie = f"the {'second' if short else 'first'} comes {about}{number(factor)} times as often"
+            if factor == 1:
+                tie = "they come together" if kind == BALANCED else "they are equal"
             pairs = ((other, second), (one, first)) if short else ((one, first), (other, second))
             text = " but ".join(
-                (f"{pairs[0][0]} came {times(pairs[0][1])}", f"{pairs[1][0]} {pairs[1][1]:,}")
+                (f"{pairs[0][0]} came {times(pairs[0][1])}", f"{pairs[1][0]} {_but(pairs[1][1])}")
             )
             text = f"{text}; {tie} {held}"
         places = [place for code in members for place in np.flatnonzero(codes == code)[: EVIDENCE // 2]]
@@ -120,3 +124,8 @@ class Invariants(Detector):
             number(actual),
             tuple(int(place) for place in sorted(places)),
         )
+
+
+def _but(count: int) -> str:
+    """The second count of a comparison."""
+    return f"{count:,}" if count else "never"
