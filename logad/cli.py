@@ -228,6 +228,7 @@ def watch(
     """
     from logad import live
 
+    _interruptible()
     result = live.watch(*sources, on_event=_told_event, write=sys.stdout.write, **options)
     _write_stats(stats_file, result.stats)
     summary = result.summary
@@ -266,6 +267,7 @@ def backtest(  # noqa: PLR0913, PLR0917  (one parameter an option)
     """
     from logad import live, writing
 
+    _interruptible()
     result = live.backtest(*sources, every=every, on_event=_told_event, **options)
     _write_stats(stats_file, result.stats)
     with _written_to(output) as out:
@@ -537,6 +539,14 @@ def main() -> None:
     sys.exit(code)
 
 
+def _interruptible() -> None:
+    """Take the interrupt back from polars, whose handler lets a blocked read go on and can lose it."""
+    import polars as pl  # noqa: F401  (which sets that handler when it is imported)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _open_streams() -> None:
     """UTF-8 whatever the locale says, as results are; what is closed swallows what is written to it."""
     if sys.stdout is None:
@@ -621,6 +631,7 @@ def _observed(stats_file: Path | None) -> "Iterator[Observer]":
     from logad.telemetry import Telemetry
 
     telemetry = Telemetry()
+    _interruptible()
     try:
         with _telling(telemetry) as observer:
             yield observer

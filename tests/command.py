@@ -34,7 +34,10 @@ def ran(
     if given is not None:
         options["stdin"] = subprocess.PIPE
     with started(*args, state=state, **options) as process:
-        out, err = process.communicate(given, timeout=60)
+        try:
+            out, err = process.communicate(given, timeout=60)
+        finally:
+            process.kill()  # if it hangs: it is not waited for
     return subprocess.CompletedProcess(process.args, process.returncode, out or "", err or "")
 
 

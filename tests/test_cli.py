@@ -142,18 +142,24 @@ def test_an_internal_error_is_seventy_and_no_traceback(logad, app_log, monkeypat
     assert err.startswith("logad: internal error: ValueError: a bug\\x1b[31m\n")
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_ends_at_once_with_130_and_its_accounts(tmp_path, sent):
+@pytest.mark.parametrize(
+    ("sent", "after"), [(signal.SIGINT, 0), (signal.SIGINT, 0.5), (signal.SIGTERM, 0), (signal.SIGTERM, 0.5)]
+)
+def test_an_interrupted_run_ends_at_once_with_130_and_its_accounts(tmp_path, sent, after):
     stats = tmp_path / "stats.json"
     reader, writer = os.pipe()
     with started("scan", "-", "--stats", stats, state=tmp_path, stdin=reader) as process:
-        os.write(writer, b"2024-01-01 00:00:00 INFO one\n" * 300_000)  # more than a buffer: it has begun
-        process.stderr.readline()
-        begun = time.monotonic()
-        process.send_signal(sent)
-        _, err = process.communicate(timeout=20)
-        os.close(reader)
-        os.close(writer)
+        try:
+            os.write(writer, b"2024-01-01 00:00:00 INFO one\n" * 300_000)  # more than a buffer: it has begun
+            process.stderr.readline()
+            time.sleep(after)  # by then it waits for more
+            begun = time.monotonic()
+            process.send_signal(sent)
+            _, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
+            os.close(reader)
+            os.close(writer)
     assert process.returncode == 130
     assert time.monotonic() - begun < 3
     assert "Traceback" not in err
