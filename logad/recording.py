@@ -12,14 +12,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from logad import envelopes, layouts, lines, multiline, timestamps
-from logad.envelopes import Envelope
 from logad.errors import UsageError
-from logad.layouts import Header
-from logad.multiline import Starts
+from logad.formats import envelopes, layouts, lines, multiline, timestamps
+from logad.formats.envelopes import Envelope
+from logad.formats.layouts import Header
+from logad.formats.multiline import Starts
+from logad.formats.timestamps import Calendar
 from logad.rules import Format
 from logad.telemetry import Telemetry
-from logad.timestamps import Calendar
 from logad.types import RECORD_SCHEMA, Buffer, Level
 
 MOST_TEXT: Final = 64 * 1024
@@ -399,16 +399,17 @@ def _facts(layout: Layout, records: pl.DataFrame, rule: str, *, with_mark: bool)
         time += f"; the {layout.header.lacks} is taken from the file's age"
     levels = int((records["level"] > 0).sum())
     services = records["service"].n_unique()
+    named = f"{services:,} services" if services > 1 else "1 service"
     if envelope.service:
         suffix = " without replica hash" if envelope.pods else ""
-        service = f'"{".".join(envelope.service)}"{suffix}, {services:,} services'
+        service = f'"{".".join(envelope.service)}"{suffix}, {named}'
     elif layout.header.serves:
         source = {
             "program": "program's name",
             "file": "file named in each line",
             "compose": "container's name",
         }
-        service = f"the {source[layout.header.serves]}, {services:,} services"
+        service = f"the {source[layout.header.serves]}, {named}"
     else:
         service = f"{layout.stem}, the name of the stream"
     starts = {

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logad import timestamps
 from logad.errors import UsageError
-from logad.timestamps import FORMATS, Calendar
+from logad.formats import timestamps
+from logad.formats.timestamps import FORMATS, Calendar
 
 SAMPLES = {
     "ISO 8601": {

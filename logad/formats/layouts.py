@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from logad.envelopes import LEVELS, MOST_SERVICES
-from logad.multiline import CONTINUES
+from logad.formats.envelopes import LEVELS, MOST_SERVICES
+from logad.formats.multiline import CONTINUES
+from logad.formats.timestamps import FORMATS, Lacks, TimeFormat, given, settled
 from logad.rules import Format
-from logad.timestamps import FORMATS, Lacks, TimeFormat, given, settled
 
 Serves = Literal["", "program", "file", "compose"]
 

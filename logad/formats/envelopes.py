@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import polars as pl
 
-from logad.timestamps import FORMATS, TimeFormat
+from logad.formats.timestamps import FORMATS, TimeFormat
 from logad.types import Level
 
 Path = tuple[str, ...]

@@ -1,0 +1,1 @@
+"""How logs are written: lines, envelopes, timestamps, headers, records of several lines."""
