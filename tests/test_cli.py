@@ -814,3 +814,19 @@ def test_doctor_tells_what_is_wrong(logad, tmp_path):
     code, out, _ = logad("doctor", "--config", config)
     assert code == 3
     assert re.search(r"^FAIL +source .*no such file", out, re.MULTILINE)
+
+
+def test_models_are_listed_promoted_and_rolled_back(tmp_path):
+    log = tmp_path / "app.log"
+    log.write_text("".join(f"2024-01-01 00:{n // 60:02}:{n % 60:02} INFO beat {n}\n" for n in range(600)))
+    for _ in range(2):
+        assert ran("train", log, "--model", "app", "--window-records", 20, state=tmp_path).returncode == 0
+    listed = ran("models", state=tmp_path).stdout.splitlines()
+    assert [line.split()[:2] for line in listed] == [["app", "1"], ["app", "2"]]
+    assert [line.endswith("in use") for line in listed] == [False, True]
+    promoted = ran("models", "app", "--promote", 1, state=tmp_path).stdout.splitlines()
+    assert [line.endswith("in use") for line in promoted] == [True, False]
+    back = ran("models", "app", "--rollback", state=tmp_path).stdout.splitlines()
+    assert [line.endswith("in use") for line in back] == [False, True]
+    assert ran("models", "--rollback", state=tmp_path).returncode == 2
+    assert ran("models", "app", "--promote", 7, state=tmp_path).returncode == 3

@@ -1,0 +1,104 @@
+"""The commands about what was found: explain, incidents, ack, mute."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from logad.cli.console import looks, visible
+from logad.cli.options import place_options
+from logad.errors import ExitCode
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration: a YAML file.")
+@click.option("--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where verdicts live.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def explain(id_: str, config: Path | None, state_dir: Path | None, form: str) -> int:
+    """One verdict or incident in full, with raw lines in context.
+
+    The beginning of an ID is enough.
+    """
+    from logad import api, rendering
+
+    explained = api.explain(id_, config=config, state_dir=state_dir)
+    if form == "json":
+        click.echo(json.dumps(explained.as_dict(), ensure_ascii=False, indent=2))
+        return ExitCode.DONE
+    width, colour = looks(sys.stdout)
+    renderer = rendering.Renderer(api.template_folders(config))
+    if explained.incident is not None:
+        incident = explained.incident
+        click.echo(f"incident {incident.id}, {incident.state}, {incident.verdicts} verdicts")
+        click.echo(f"  {visible(incident.title)}")
+    for verdict in explained.verdicts:
+        click.echo(renderer.finding(verdict, width, colour))
+    for title, lines in explained.context:
+        click.echo(title)
+        for line_ in lines:
+            line = f"  {'>' if line_.proof else ' '} {line_.number:>7}  {visible(line_.text)}"
+            click.echo(line if len(line) <= width else line[: width - 1] + "…")
+    return ExitCode.DONE
+
+
+@click.command()
+@click.option("--state", type=click.Choice(["open", "resolved", "muted"]), help="Only these.")
+@place_options
+def incidents(state: str | None, config: Path | None, state_dir: Path | None) -> int:
+    """The incidents of a watch, latest first; also while it runs."""
+    from logad import handling
+
+    width, _ = looks(sys.stdout)
+    for one in handling.list_incidents(state=state, config=config, state_dir=state_dir):
+        line = (
+            f"{one.id[:12]}  {one.state:<8}  {one.severity:<6}  {one.updated:%Y-%m-%d %H:%M}  "
+            f"{one.verdicts:>4,}  {one.service:<12}  {visible(one.title)}"
+        )
+        click.echo(line if len(line) <= width else line[: width - 1] + "…")
+    return ExitCode.DONE
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@click.option("--who", default=lambda: os.environ.get("USER", "someone"), help="Who takes it (default: you).")
+@place_options
+def ack(id_: str, who: str, config: Path | None, state_dir: Path | None) -> int:
+    """Notes that somebody has taken an incident."""
+    from logad import handling
+
+    incident = handling.ack(id_, who=who, config=config, state_dir=state_dir)
+    click.echo(f"incident {incident.id[:12]} is with {who}: {visible(incident.title)}")
+    return ExitCode.DONE
+
+
+def _muter() -> str:
+    return f"muted by {os.environ.get('USER', 'someone')}"
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@click.option("--reason", default=_muter, help="Why nobody wants to hear of it (default: who muted it).")
+@click.option("--for", "lasting", metavar="SPAN", help="For so long, such as 7d (default: for ever).")
+@place_options
+def mute(id_: str, reason: str, lasting: str | None, config: Path | None, state_dir: Path | None) -> int:
+    """Sends nothing more of what an incident is about.
+
+    Scores stay as they are.
+    """
+    from datetime import UTC, datetime
+
+    from logad import handling
+
+    now = datetime.now(UTC)
+    incident, path = handling.mute(
+        id_, reason=reason, now=now, lasting=lasting, config=config, state_dir=state_dir
+    )
+    click.echo(f"muted: {visible(incident.title)}")
+    click.echo(f"the rule is in {path}; a running watch takes it up when it is started again")
+    return ExitCode.DONE
+
+
+COMMANDS = (explain, incidents, ack, mute)

@@ -1,0 +1,242 @@
+"""The commands that read logs: scan, train, watch, backtest, templates."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from logad.cli.console import (
+    alerts_told,
+    interruptible,
+    looks,
+    observed,
+    tell_faults,
+    told_event,
+    visible,
+    write_stats,
+    written_to,
+)
+from logad.cli.options import (
+    findings_options,
+    live_options,
+    output_options,
+    reading_options,
+    sources_argument,
+    windowing_options,
+)
+from logad.errors import ExitCode
+
+
+@click.command()
+@sources_argument
+@click.option(
+    "--baseline", multiple=True, metavar="SOURCE", help="Judge by what this looks like (repeatable)."
+)
+@click.option("--baseline-clean", is_flag=True, help="You vouch for every record of the baseline.")
+@click.option("--model", metavar="NAME", help="Judge by a stored model.")
+@windowing_options
+@output_options
+@findings_options
+@reading_options
+def scan(  # noqa: PLR0913, PLR0917  (one parameter an option)
+    sources: tuple[str, ...],
+    baseline: tuple[str, ...],
+    baseline_clean: bool,
+    model: str | None,
+    form: str,
+    output: Path | None,
+    every: bool,
+    fail_on_anomaly: bool,
+    stats_file: Path | None,
+    **options: Any,  # noqa: ANN401
+) -> int:
+    """Anomalies in these logs, explained; nothing to configure.
+
+    SOURCE is a file, a glob, a folder, - for standard input, or
+    opensearch+http://HOST:PORT/INDEX; compressed files are fine.
+    """
+    from logad import api, rendering, writing
+
+    with observed(stats_file) as observer:
+        result = api.scan(
+            *sources,
+            baseline=baseline,
+            baseline_clean=baseline_clean,
+            model=model,
+            every=every,
+            observer=observer,
+            **options,
+        )
+    with written_to(output) as out:
+        if form == "text":
+            shown = result.verdicts if every else result.anomalous
+            folders = api.template_folders(options.get("config"))
+            width, colour = looks(out)
+            out.write(rendering.Renderer(folders).findings(shown, result.summary, width, colour))
+        else:
+            out.writelines(writing.verdict_rows(result.verdicts, form))  # type: ignore[arg-type]
+    tell_faults(result.faults, result.stats)
+    if result.faults:
+        return ExitCode.INPUT
+    return ExitCode.ANOMALIES if fail_on_anomaly and result.summary.anomalous else ExitCode.DONE
+
+
+@click.command()
+@sources_argument
+@click.option("--model", required=True, metavar="NAME", help="The name to keep it under.")
+@click.option("--clean", is_flag=True, help="You vouch for every record.")
+@windowing_options
+@reading_options
+def train(
+    sources: tuple[str, ...],
+    model: str,
+    clean: bool,
+    stats_file: Path | None,
+    **options: Any,  # noqa: ANN401
+) -> int:
+    """A model of what is normal, kept under a name.
+
+    Tells what it learned and what it doubts; `logad scan SOURCE --model NAME` judges by it.
+    """
+    from logad import api
+
+    with observed(stats_file) as observer:
+        result = api.train(*sources, model=model, clean=clean, observer=observer, **options)
+    summary = result.summary
+    click.echo(f"model {result.model.name} version {result.model.version} ({result.model.id})")
+    click.echo(f"  learned from {summary.records:,} records, {summary.templates:,} templates, {summary.span}")
+    click.echo(f"  {result.windows:,} {summary.windowing}")
+    click.echo(f"  {result.odd:,} of them look odd themselves and were not taken as normal")
+    for doubt in summary.doubts:
+        click.echo(f"  doubt: {doubt}")
+    click.echo(f"  judge by it: logad scan SOURCE --model {result.model.name}")
+    tell_faults(result.faults, result.stats)
+    return ExitCode.INPUT if result.faults else ExitCode.DONE
+
+
+@click.command()
+@click.argument("sources", nargs=-1, metavar="[SOURCE...]")
+@click.option(
+    "--from",
+    "from_",
+    type=click.Choice(["start", "end"]),
+    default="start",
+    help="Where a first start begins.",
+)
+@click.option("--until-idle", metavar="SPAN", help="End after so much silence, judging what is open.")
+@click.option("--dry-run", is_flag=True, help="Alert nobody.")
+@live_options
+@windowing_options
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Verdicts as JSON lines.")
+@findings_options
+@reading_options
+def watch(
+    sources: tuple[str, ...],
+    fail_on_anomaly: bool,
+    stats_file: Path | None,
+    **options: Any,  # noqa: ANN401
+) -> int:
+    """The same judgement, live and for ever; it survives any crash.
+
+    Tails or follows its sources, alerts, and writes verdicts to the sinks of the configuration.
+    """
+    from logad import live
+
+    interruptible()
+    result = live.watch(*sources, on_event=told_event, write=sys.stdout.write, **options)
+    write_stats(stats_file, result.stats)
+    summary = result.summary
+    plural = "" if summary.incidents == 1 else "s"
+    click.echo(
+        f"ended      {summary.windows:,} windows judged, {summary.anomalous:,} anomalous, "
+        f"{summary.incidents:,} incident{plural}",
+        err=True,
+    )
+    tell_faults(summary.unread, result.stats)
+    if summary.unread:
+        return ExitCode.INPUT
+    if summary.faults:
+        return ExitCode.DELIVERY
+    return ExitCode.ANOMALIES if fail_on_anomaly and summary.anomalous else ExitCode.DONE
+
+
+@click.command()
+@sources_argument
+@live_options
+@windowing_options
+@output_options
+@findings_options
+@reading_options
+def backtest(  # noqa: PLR0913, PLR0917  (one parameter an option)
+    sources: tuple[str, ...],
+    form: str,
+    output: Path | None,
+    every: bool,
+    fail_on_anomaly: bool,
+    stats_file: Path | None,
+    **options: Any,  # noqa: ANN401
+) -> int:
+    """The alerts you would have got: history, replayed as in `watch`.
+
+    Each window is judged only by what came before it, on the clock of the log. Nobody is alerted.
+    """
+    from logad import live, writing
+
+    interruptible()
+    result = live.backtest(*sources, every=every, on_event=told_event, **options)
+    write_stats(stats_file, result.stats)
+    with written_to(output) as out:
+        if form == "text":
+            out.write(alerts_told(result))
+        else:
+            out.writelines(writing.verdict_rows(result.verdicts, form))  # type: ignore[arg-type]
+    if form != "text":
+        click.echo(alerts_told(result), err=True, nl=False)
+    tell_faults(result.summary.unread, result.stats)
+    if result.summary.unread:
+        return ExitCode.INPUT
+    return ExitCode.ANOMALIES if fail_on_anomaly and result.summary.anomalous else ExitCode.DONE
+
+
+@click.command()
+@sources_argument
+@click.option(
+    "--assignments", type=click.Path(path_type=Path), metavar="FILE.csv", help="Each record's template."
+)
+@output_options
+@reading_options
+def templates(
+    sources: tuple[str, ...],
+    assignments: Path | None,
+    form: str,
+    output: Path | None,
+    stats_file: Path | None,
+    **options: Any,  # noqa: ANN401
+) -> int:
+    """The mined templates: id, count, text, parameters."""
+    from logad import api, writing
+
+    with observed(stats_file) as observer:
+        result = api.templates(*sources, observer=observer, **options)
+    if assignments is not None:
+        with written_to(assignments) as out:
+            out.writelines(
+                writing.csv_rows(("line", "template_id", "template"), result.assignments.iter_rows())
+            )
+    with written_to(output) as out:
+        if form == "text":
+            width, _ = looks(out)
+            for one in result.templates:
+                line = f"{one.count:>9,}  {one.template.template_id}  {visible(one.template.text)}"
+                out.write((line if len(line) <= width else line[: width - 1] + "…") + "\n")
+        elif form == "csv":
+            rows = ((one.template.template_id, one.count, one.template.text) for one in result.templates)
+            out.writelines(writing.csv_rows(("template_id", "count", "template"), rows))
+        else:
+            out.writelines(writing.json_rows((one.as_dict() for one in result.templates), form))  # type: ignore[arg-type]
+    tell_faults(result.faults, result.stats)
+    return ExitCode.INPUT if result.faults else ExitCode.DONE
+
+
+COMMANDS = (scan, train, watch, backtest, templates)
