@@ -90,8 +90,9 @@ class Feed:
                 yield Batch(held, cut_short=True)
                 self._catch_up()
                 held, size, began = [], 0, self._clock.now()
-        if held:
-            yield Batch(held)
+        if held:  # the last lines of a stream may not be records yet: no stream is at its end
+            yield Batch(held, cut_short=True)
+            self._catch_up()
 
     def _live(self) -> Iterator[Batch]:
         """What is appended."""

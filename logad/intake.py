@@ -1,6 +1,6 @@
 """Turns buffers of several streams into mined records in order of time, and tells how far time has come."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -20,6 +20,8 @@ SAMPLE_BYTES: Final = 1 << 20
 """A stream's format is detected from so much of its beginning, then kept for ever."""
 LAG_MICROSECONDS: Final = 30_000_000
 """A stream further behind the others than this does not hold them back."""
+GRACE_MICROSECONDS: Final = 5_000_000
+"""So much later than its time a line of one of several streams may come and not be late."""
 
 
 @dataclass(slots=True)
@@ -76,10 +78,13 @@ class Intake:
         self._mined += len(shapes)
         return shapes
 
-    def take(self, buffers: Sequence[Buffer], *, flush: bool, whole: bool = False) -> pl.DataFrame:
+    def take(
+        self, buffers: Sequence[Buffer], *, flush: Collection[str] | None, whole: bool = False
+    ) -> pl.DataFrame:
         """The records that are complete now, mined, streams merged by time.
 
-        `flush` completes the last ones. With `whole` nothing ever follows: all is put in order of time.
+        The last records of the streams to `flush` (None: of all) are complete. With `whole` nothing ever
+        follows: all is put in order of time.
         """
         frames: dict[str, list[pl.DataFrame]] = {}
         newest = self.newest()
@@ -91,9 +96,8 @@ class Intake:
                 stream = self._streams.get(buffer.stream) or self._begin(buffer, buffers)
                 frames.setdefault(buffer.stream, []).append(stream.recorder.push(buffer))
                 stream.cursor = buffer.cursor
-            if flush:
-                for name, stream in self._streams.items():
-                    frames.setdefault(name, []).append(stream.recorder.flush())
+            for name in self._streams if flush is None else flush:
+                frames.setdefault(name, []).append(self._streams[name].recorder.flush())
         records = _merged([pl.concat(parts) for parts in frames.values()], whole=whole)
         with self._telemetry.stage("mine"):
             records = self.miner.assign(records)
@@ -118,7 +122,8 @@ class Intake:
         newest = list(self.newest().values())
         if live and len(newest) > 1:
             least = self._read_from if more else max(newest) - LAG_MICROSECONDS
-            passed = np.minimum(passed, min(each for each in newest if each >= least))
+            held = min(each for each in newest if each >= least)
+            passed = np.minimum(passed, held if more else min(held, max(newest) - GRACE_MICROSECONDS))
         passed = np.where(passed == NO_TIME, NO_TIME, passed // beat * beat)
         marks = np.maximum(passed, before)
         earlier = np.concatenate([[before], marks[:-1]]).astype(np.int64)

@@ -324,6 +324,7 @@ class View:
         before = np.arange(fit.at - oldest)
         taught = history.take(before)
         with self._telemetry.stage("detect"):
+            taught = taught.take(_latest(taught))
             self.judge = self._teach(replace(taught, vocabulary=taught.vocabulary[: fit.vocabulary]))
             if len(history) > len(before):
                 self.judge.remember(history.take(np.arange(len(before), len(history))))
@@ -365,10 +366,19 @@ def _following(keys: list[str], revisions: list[int]) -> dict[int, int]:
     return following
 
 
+def _latest(windows: Windows) -> NDArray[np.int64]:
+    """The windows without those sessions that a later revision holds as a whole."""
+    if windows.kind is not WindowKind.SESSION:
+        return np.arange(len(windows))
+    earlier = _following(windows.table["key"].to_list(), windows.table["revision"].to_list())
+    return np.asarray([row for row in range(len(windows)) if row not in earlier], dtype=np.int64)
+
+
 def _goes_on(windows: Windows, row: int, following: int) -> int:
     """When the session of window `row` goes on, whose next revision is window `following`."""
-    span, size = windows.span(following), int(windows.offsets[row + 1] - windows.offsets[row])
-    return int(windows.times[span][size:].max(initial=NO_TIME)) if size else int(NO_TIME)
+    size = int(windows.offsets[row + 1] - windows.offsets[row])
+    times = windows.times[windows.span(following)][size:]
+    return int(times[times != NO_TIME][:1].max(initial=NO_TIME))
 
 
 def _codes(windows: Windows) -> int:

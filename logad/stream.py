@@ -112,7 +112,7 @@ class _Run:
         self._held: list[pl.DataFrame] = []  # until the views are chosen; no cursor moves meanwhile
         self._faults: list[str] = []
         self._passing_over = options.from_end and not ledger.streams()
-        self._flushed = False
+        self._heard: dict[str, datetime] = {}  # streams whose last record may go on, and when they spoke
         self._more = False  # whether there may be more to read of the last batch's streams
         self._started = clock.now()
         place = json.loads(ledger.meta("place") or "{}")
@@ -129,30 +129,42 @@ class _Run:
 
     def take(self, batch: Batch) -> None:
         """One batch, or a moment of silence."""
-        silent = batch.silent_seconds
-        flush = not self._options.follow or (silent > _FLUSH_SECONDS and not self._flushed)
+        quiet = self._quiet(batch)
         self._more = batch.cut_short
-        if batch.buffers or flush:
-            self._flushed = flush
+        if batch.buffers or quiet or not self._options.follow:
             finite = not self._options.follow
-            records = self._within(self.intake.take(batch.buffers, flush=flush, whole=finite))
+            records = self.intake.take(batch.buffers, flush=None if finite else quiet, whole=finite)
+            records = self._within(records)
             if self._views:
                 self._judge(records)
             elif not records.is_empty():
                 self._held.append(records)
         elif self._passing_over:
-            self._within(self.intake.take([], flush=True))  # the last line too was there
+            self._within(self.intake.take([], flush=None))  # the last line too was there
             self._passing_over = False
             self._commit([])
         enough = sum(frame.height for frame in self._held) >= FEWEST_RECORDS
-        if self._held and not self._views and (enough or silent > _CHOOSE_SECONDS):
+        if self._held and not self._views and (enough or batch.silent_seconds > _CHOOSE_SECONDS):
             self._choose()
-        if silent and self._views:
+        if batch.silent_seconds and self._views:
             self._pass_time()
+
+    def _quiet(self, batch: Batch) -> list[str]:
+        """Streams that have been silent for a second: what they said last is a whole record."""
+        now = self._clock.now()
+        self._heard |= {buffer.stream: now for buffer in batch.buffers}
+        if batch.cut_short:  # they may only wait for their turn
+            return []
+        quiet = [
+            name for name, heard in self._heard.items() if (now - heard).total_seconds() > _FLUSH_SECONDS
+        ]
+        for name in quiet:
+            del self._heard[name]
+        return quiet
 
     def finish(self) -> bool:
         """Nothing more comes: judge what is still open. Whether there ever was a record."""
-        records = self._within(self.intake.take([], flush=True))
+        records = self._within(self.intake.take([], flush=None))
         if not self._views:
             self._held.append(records)
             if all(frame.is_empty() for frame in self._held):

@@ -242,11 +242,13 @@ def _telling(line: str, reasons: Sequence[Reason], room: int) -> str:
     """A line from where it says what the reasons are about, if that would not be seen otherwise."""
     if cells(line) <= room:
         return line
+    best: list[tuple[int, str]] = []  # where the pieces of the template that fits the line best stand
     for reason in reasons:
-        words = sorted(_PLACEHOLDER.split(reason.template or ""), key=len, reverse=True)
-        at = line.find(words[0].strip()) if len(words[0].strip()) >= TELLING else -1
-        if at >= 0:
-            return line if at + len(words[0]) <= room else ELLIPSIS + line[at:]
+        words = [word.strip() for word in _PLACEHOLDER.split(reason.template or "")]
+        places = [(line.find(word), word) for word in words if len(word) >= TELLING and word in line]
+        best = max(best, places, key=lambda found: sum(len(word) for _, word in found))
+    if any(at + len(word) > room for at, word in best):
+        return ELLIPSIS + line[min(best)[0] :]
     return line
 
 
