@@ -250,6 +250,7 @@ class Ledger:
         db = sqlite3.connect(self.path or ":memory:", isolation_level=None, timeout=30)
         try:
             db.execute("PRAGMA synchronous = FULL")  # a power cut must not undo what a cursor has passed
+            db.execute("PRAGMA secure_delete = ON")  # lines of windows that closed may have held secrets
             if self.owner and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 db.execute("PRAGMA journal_mode = WAL")
                 db.executescript(f"BEGIN IMMEDIATE; {TABLES} COMMIT;")

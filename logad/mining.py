@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Final
@@ -70,10 +70,12 @@ class Miner:
         *,
         most_shapes: int = 200_000,
         most_templates: int = 20_000,
+        redact: Callable[[str], str] | None = None,
     ) -> None:
         self.rules = load() if rules is None else rules
         self._grave = "|".join(f"(?:{severity.regex})" for severity in self.rules.severities) or "[^\\s\\S]"
         self._telemetry = telemetry
+        self._redact = redact  # takes secrets out of shapes, so that none is in what is stored of them
         self._most_shapes = most_shapes
         self._most_templates = most_templates
         self._drain = Drain(
@@ -103,6 +105,10 @@ class Miner:
         marked = masking.shapes(records["text"], self.rules.masks).with_columns(
             records["level"].cast(pl.UInt8).fill_null(Level.UNKNOWN).alias("level")
         )
+        if self._redact is not None:
+            told = {shape: self._redact(shape) for shape in marked["shape"].unique()}
+            secret = {shape: text for shape, text in told.items() if text != shape}
+            marked = marked.with_columns(pl.col("shape").replace(secret)) if secret else marked
         distinct = marked.group_by("shape", "level", maintain_order=True).len()
         grave = self._graveness(distinct["shape"])
         codes = [
@@ -145,7 +151,7 @@ class Miner:
         return {past: code for past, code in ids if past not in current}
 
     @classmethod
-    def rebuilt(
+    def rebuilt(  # noqa: PLR0913  (two things known, the others have defaults)
         cls,
         shapes: Iterable[tuple[str, int]],
         rules: Rules | None = None,
@@ -153,6 +159,7 @@ class Miner:
         *,
         most_shapes: int = 200_000,
         most_templates: int = 20_000,
+        redact: Callable[[str], str] | None = None,
     ) -> "Miner":
         """A miner that knows what the one with these shapes knew: same codes, same ids.
 
@@ -161,7 +168,7 @@ class Miner:
         >>> Miner.rebuilt(miner.shapes()).vocabulary == miner.vocabulary
         True
         """
-        miner = cls(rules, telemetry, most_shapes=most_shapes, most_templates=most_templates)
+        miner = cls(rules, telemetry, most_shapes=most_shapes, most_templates=most_templates, redact=redact)
         learned = list(shapes)
         grave = miner._graveness(pl.Series([shape for shape, _ in learned], dtype=pl.String))
         for (shape, level), graver in zip(learned, grave, strict=True):

@@ -23,6 +23,7 @@ from logad.learning import Closed, View, session_timeout
 from logad.ledger import Ledger
 from logad.mining import Miner
 from logad.recording import Layout
+from logad.redaction import Redactor
 from logad.rules import Rules
 from logad.runs import BATCH_BYTES, Event, EventKind, StreamOptions, StreamSummary, Warmup
 from logad.telemetry import Telemetry
@@ -121,7 +122,8 @@ class _Run:
         self._began: int | None = place.get("began")  # time of the first record, microseconds
         self._warm: bool = place.get("warm", not options.warmup.asked)
         self._consequences = Consequences(options, ledger, rules, notifiers, place.get("index", 0))
-        miner = Miner.rebuilt(ledger.shapes(), rules, telemetry)
+        redact = Redactor(options.redaction).text if options.redaction.enabled else None
+        miner = Miner.rebuilt(ledger.shapes(), rules, telemetry, redact=redact)
         self.intake = Intake(miner, options.overrides, telemetry, self._told_layout)
         self.intake.restore(ledger.streams(), place.get("newest", {}))
         chosen = [Windowing.from_dict(each) for each in json.loads(ledger.meta("views") or "[]")]
