@@ -13,6 +13,7 @@ from logad.errors import InputError
 from logad.judge import Judge, JudgeConfig, learn
 from logad.mining import Miner
 from logad.options import Reading
+from logad.recall import told_source
 from logad.recording import Layout, Recorder, detect
 from logad.rules import Rules
 from logad.telemetry import Telemetry
@@ -65,7 +66,6 @@ def read(
                 recorder = recorders.get(buffer.stream)
                 with telemetry.stage("parse"):
                     if recorder is None:
-                        _refuse_binary(buffer)
                         layout = detect(
                             buffer.data[:SAMPLE_BYTES],
                             buffer.stream,
@@ -94,7 +94,7 @@ def read(
             raise corpus.faults[0]
         what = ", ".join(f"{count:,} {reason}" for reason, count in sorted(telemetry.dropped.items()))
         found = f"no records ({what})" if what else "no records"
-        raise InputError(", ".join(specs), found, "at least one line of log")
+        raise InputError(", ".join(told_source(spec) for spec in specs), found, "at least one line of log")
     return corpus
 
 
@@ -172,12 +172,6 @@ def _buffers(source: Source, telemetry: Telemetry) -> Iterator[Buffer]:
         for reason, count in buffer.dropped.items():
             telemetry.drop(reason, count)
         yield buffer
-
-
-def _refuse_binary(buffer: Buffer) -> None:
-    """Pipes cannot be looked at before they are read, as files are."""
-    if b"\0" in buffer.data[:SNIFFED_BYTES]:
-        raise InputError(buffer.source, "binary", "text, plain or compressed", "convert it, or leave it out")
 
 
 def _tell(layout: Layout, stream: str, corpus: Corpus, observer: Observer) -> None:

@@ -24,6 +24,8 @@ RECORDS_A_SPAN: Final = 10.0
 TIMED: Final = 0.5
 """Share of all records that must have a time for windows of time."""
 MOST_SPANS: Final = 20_000
+MOST_WINDOWS: Final = 200_000
+"""Of all services together: each has a window in each span, also an empty one."""
 RECORDS_A_RUN: Final = 100
 FEWEST_KEYS: Final = 30
 IN_SESSIONS: Final = 0.4
@@ -83,10 +85,15 @@ def _spans(records: pl.DataFrame, *, live: bool = False) -> Windowing:
         span = 60.0 if records.height >= RECORDS_A_SPAN * max(seconds, 1.0) / 60.0 else 300.0
         return Windowing(WindowKind.TIME, span_seconds=span, reason="a live run watches rhythm and silence")
     epoch = times.dt.epoch("us")
+    services = max(records["service"].n_unique(), 1)
     for span in SPANS:
         filled = (epoch // round(span * 1e6)).n_unique()
         spans = seconds / span
-        if spans <= MOST_SPANS and filled >= FEW_WINDOWS and times.len() / filled >= RECORDS_A_SPAN:
+        if (
+            spans <= min(MOST_SPANS, MOST_WINDOWS / services)
+            and filled >= FEW_WINDOWS
+            and times.len() / filled >= RECORDS_A_SPAN
+        ):
             reason = f"{times.len() / filled:,.0f} records in each of {filled:,} on average"
             return Windowing(WindowKind.TIME, span_seconds=span, reason=reason)
     return _runs(records, f"{format_duration(seconds)} of logs hold too few busy windows of time")

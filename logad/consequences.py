@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from logad import alerting, incidents
+from logad.alerting import Mutes
 from logad.contracts import Notifier
 from logad.learning import Closed
 from logad.ledger import Ledger
 from logad.redaction import Redactor
-from logad.rules import Rules
 from logad.runs import StreamOptions
 from logad.steps import Alert, OutboxRow, Step
 from logad.types import Incident, Verdict
@@ -32,13 +32,13 @@ class Consequences:
         self,
         options: StreamOptions,
         ledger: Ledger,
-        rules: Rules,
+        mutes: Mutes,
         notifiers: Mapping[str, Notifier],
         first_index: int,
     ) -> None:
         self._options = options
         self._ledger = ledger
-        self._rules = rules
+        self._mutes = mutes
         self._notifiers = notifiers
         self._redactor = Redactor(options.redaction)
         self._known: dict[str, Incident] = {}  # those that may still change
@@ -59,7 +59,7 @@ class Consequences:
         if now is not None:
             changes += self._grouped([], now)
         past = self._ledger.alerts() if self._alerts is None else self._alerts
-        sent = alerting.decide(changes, past, self._rules, self._options.alerting)
+        sent = alerting.decide(changes, past, self._mutes, self._options.alerting)
         due = alerting.digest_due(past, now, self._options.alerting) if now is not None else []
         self._alerts = None if sent or due else past
         step = Step(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from logad.contracts import Clock, Delivered, Notifier, Outcome, RetryLater, Sink
-from logad.errors import DeliveryError, LogadError
+from logad.errors import DeliveryError, LogadError, UsageError
 from logad.ledger import Ledger
 from logad.steps import OutboxRow
 from logad.telemetry import Telemetry
@@ -118,18 +118,30 @@ class OutputFile:
 
     Raises:
         DeliveryError: the file cannot be written.
+        UsageError: the file holds what this watch did not write.
     """
 
     def __init__(self, path: Path, ledger: Ledger, *, every: bool) -> None:
         self._path = path
-        self._name = f"output:{path.absolute()}"
+        self._name = f"output:{path.absolute()}" + (":all" if every else "")
         self._ledger = ledger
         self._every = every
         self._position, size = ledger.sink(self._name)
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            self._size = min(size, os.fstat(self._file).st_size)
-            os.ftruncate(self._file, self._size)
+            there = os.fstat(self._file).st_size
+            if there and not self._position:
+                os.close(self._file)
+                raise UsageError(
+                    f"--output {path}",
+                    "the file is there, and was not written by this watch",
+                    "a new file",
+                    "delete it or name another one",
+                )
+            if there < size:  # somebody cut or deleted it: it is written anew
+                self._position = size = 0
+            self._size = size
+            os.ftruncate(self._file, size)
         except OSError as error:
             raise self._fault(error) from error
 

@@ -25,6 +25,17 @@ def list_incidents(
         return tuple(ledger.incidents(state=state))
 
 
+def takers(*, config: str | Path | None = None, state_dir: str | Path | None = None) -> dict[str, str]:
+    """Who has taken which incident: id -> name.
+
+    Raises:
+        StateError: no watch has run with this state folder.
+    """
+    setup = Setup.of({"config": config, "state_dir": state_dir})
+    with Ledger(setup.settings.state_dir / LEDGER, owner=False) as ledger:
+        return ledger.takers()
+
+
 def ack(
     id_: str, *, who: str, config: str | Path | None = None, state_dir: str | Path | None = None
 ) -> Incident:
@@ -52,7 +63,7 @@ def mute(  # noqa: PLR0913  (one parameter an option)
     """Send nothing more of what an incident is about; scores stay as they are.
 
     The rule goes to the last folder of `rules:` in the configuration, else to `rules` in the state folder; a
-    watch that runs takes it up when it is started again. `lasting` is a duration; None: for ever.
+    watch that runs takes it up at once. `lasting` is a duration; None: for ever.
 
     Raises:
         UsageError: no incident has an id that begins so, or `lasting` is no duration.
@@ -77,7 +88,8 @@ def mute(  # noqa: PLR0913  (one parameter an option)
             until=until,
         )
         path = add_mute(setup.own_rules, rule)
-        ledger.set_incident(incident.id, state="muted")
+        if until is None:
+            ledger.set_incident(incident.id, state="muted")
     return incident, path
 
 

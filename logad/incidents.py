@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from logad.contracts import PartConfig
-from logad.types import Incident, Severity, Verdict
+from logad.types import AnomalyType, Incident, Severity, Verdict
 
 ChangeKind = Literal["opened", "updated", "worse", "reopened", "resolved"]
 
@@ -23,7 +23,7 @@ class Config(PartConfig):
     reopen_hours: float = 24
     """Hours after which an incident that comes back is a new one."""
     together_minutes: float = 5
-    """Verdicts of one service this close in time belong to one incident, whatever their reasons."""
+    """What begins in one service this close in time is one incident, whatever the reasons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,15 @@ class Change:
 
 
 def fingerprint(verdict: Verdict) -> str:
-    """What makes verdicts belong together: service, detector and template of the top reason, hashed."""
+    """What makes verdicts belong together: service, detector and template of the top reason, hashed.
+
+    What is odd for its circumstances (more, fewer or no lines) is one thing, whichever template tells of it.
+    """
     top = verdict.reasons[0] if verdict.reasons else None
-    parts = (verdict.service, top.detector if top else "", (top.template_id or "") if top else "")
-    return _hash(*parts)
+    if top is None:
+        return _hash(verdict.service, "", "")
+    about = "" if top.type is AnomalyType.CONTEXTUAL else top.template_id or ""
+    return _hash(verdict.service, top.detector, about)
 
 
 def group(
@@ -100,7 +105,7 @@ class _Book:
         self._tell("reopened" if incident.state == "resolved" else kind, grown, at, verdict.id)
 
     def _home(self, verdict: Verdict, at: datetime) -> Incident | None:
-        """Open with the fingerprint, else resolved lately, else open in the service and close in time."""
+        """Open with the fingerprint, else resolved lately, else open in the service and begun then."""
         mark = fingerprint(verdict)
         start = verdict.window.start or at
         same = [each for each in self._incidents.values() if each.fingerprint == mark]
@@ -108,7 +113,7 @@ class _Book:
             each
             for each in self._incidents.values()
             if each.service == verdict.service
-            and start <= each.updated + self._together
+            and start <= each.opened + self._together
             and at >= each.opened - self._together
         ]
         live = [each for each in same if each.state != "resolved"]

@@ -296,9 +296,11 @@ class _Identity:
         chosen = self._windows.take(rows)
         kept = bool(len(chosen.rows)) and chosen.rows.min() >= 0 and chosen.rows.max() < len(self._raw)
         raw = self._raw.gather(chosen.rows).to_list() if kept else []
-        about = chosen.table.select("service", "key", pl.col("start").cast(pl.Int64), "revision").rows()
+        identity = chosen.table.select(
+            "service", "key", pl.col("start").cast(pl.Int64), "first_line", "revision"
+        )
         ids = []
-        for row, told in enumerate(about):
+        for row, told in enumerate(identity.rows()):
             span = chosen.span(row)
             digest = hashlib.blake2b(self._prefix, digest_size=16)
             digest.update(json.dumps(told).encode())

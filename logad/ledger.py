@@ -45,7 +45,15 @@ class Ledger:
         self.owner = owner
         self._lock: int | None = None
         if path is not None and owner:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise StateError(
+                    str(path.parent),
+                    error.strerror or "not writable",
+                    "a folder that can be written",
+                    "name another one with --state-dir",
+                ) from error
             self._lock = _locked(path)
         elif path is not None and not path.exists():
             raise StateError(
@@ -210,6 +218,11 @@ class Ledger:
         )
         return [incident_from(row) for row in rows]
 
+    def takers(self) -> dict[str, str]:
+        """Who has taken which incident."""
+        rows = self._db.execute("SELECT id, acknowledged FROM incidents WHERE acknowledged IS NOT NULL")
+        return dict(rows.fetchall())
+
     def incident(self, prefix: str) -> Incident | None:
         """The incident whose id begins with `prefix`, or None.
 
@@ -247,6 +260,8 @@ class Ledger:
 
     def _opened(self) -> sqlite3.Connection:
         where = str(self.path or "ledger")
+        if self.path is not None and self.owner:
+            self.path.touch(mode=0o600)  # open windows hold lines as they stood in the log
         db = sqlite3.connect(self.path or ":memory:", isolation_level=None, timeout=30)
         try:
             db.execute("PRAGMA synchronous = FULL")  # a power cut must not undo what a cursor has passed

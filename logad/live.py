@@ -17,10 +17,12 @@ from logad.errors import UsageError
 from logad.ledger import Ledger
 from logad.options import ReadOptions
 from logad.preparation import LEDGER, Setup
+from logad.recall import told_source
 from logad.rendering import Renderer
 from logad.sources import open_sources
 from logad.steps import Step
 from logad.stream import Event, StreamOptions, StreamSummary, Warmup
+from logad.telemetry import Telemetry
 from logad.types import Verdict
 
 
@@ -68,6 +70,7 @@ def watch(  # noqa: PLR0913  (one parameter an option)
     on_event: Callable[[Event], None] = lambda _event: None,
     write: Callable[[str], object] | None = None,
     clock: Clock = WALL,
+    telemetry: Telemetry | None = None,
     **options: Unpack[ReadOptions],
 ) -> WatchResult:
     """Judge these logs live, until they end or are idle; survives any crash.
@@ -79,7 +82,7 @@ def watch(  # noqa: PLR0913  (one parameter an option)
         UsageError, ConfigError, InputError: as for `scan`.
         StateError: the ledger is damaged, or another process uses it.
     """
-    setup = Setup.of(options)
+    setup = Setup.of(options, telemetry)
     specs = [str(source) for source in sources] or list(setup.settings.sources)
     if not specs:
         raise UsageError("watch", "no source", "a SOURCE, or `sources:` in the configuration")
@@ -98,10 +101,9 @@ def watch(  # noqa: PLR0913  (one parameter an option)
     opened, faults = open_sources(specs, setup.telemetry, setup.settings.source_options)
     if not opened:
         raise faults[0]
-    setup.settings.state_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         ledger = held.enter_context(Ledger(setup.settings.state_dir / LEDGER))
-        ledger.commit(Step(meta={"sources": json.dumps([_absolute(spec) for spec in specs])}))
+        ledger.commit(Step(meta={"sources": json.dumps([told_source(spec) for spec in specs])}))
         sinks = _sinks(setup)
         for sink in sinks.values():
             held.callback(sink.close)
@@ -115,6 +117,7 @@ def watch(  # noqa: PLR0913  (one parameter an option)
             sinks=sinks,
             telemetry=setup.telemetry,
             on_event=on_event,
+            mutes=setup.mutes,
         )
     unread = (*faults, *summary.unread)
     return WatchResult(replace(summary, unread=unread), setup.telemetry.as_dict())
@@ -126,6 +129,7 @@ def backtest(
     warmup: str | None = None,
     alert_budget: str | None = None,
     on_event: Callable[[Event], None] = lambda _event: None,
+    telemetry: Telemetry | None = None,
     **options: Unpack[ReadOptions],
 ) -> BacktestResult:
     r"""History replayed on its own clock, each window judged only by what came before it.
@@ -142,7 +146,7 @@ def backtest(
     >>> backtest(log, window="1m").summary.anomalous
     0
     """
-    setup = Setup.of(options)
+    setup = Setup.of(options, telemetry)
     specs = [str(source) for source in sources]
     opened, faults = open_sources(specs, setup.telemetry, setup.settings.source_options)
     if not opened:
@@ -216,13 +220,9 @@ def _seconds(flag: str, text: str) -> float:
         raise UsageError(flag, str(error).removeprefix("found ")) from None
 
 
-def _absolute(spec: str) -> str:
-    return str(Path(spec).absolute()) if Path(spec).exists() else spec
-
-
 def _notifiers(setup: Setup, write: Callable[[str], object] | None) -> dict[str, Notifier]:
     """The configured notifiers; standard output where there is none and someone reads it."""
-    renderer = Renderer(setup.settings.templates)
+    renderer = Renderer(setup.settings.templates, place=setup.place)
     chosen: dict[str, Notifier] = {}
     for number, choice in enumerate(setup.settings.notifiers):
         name = choice.type if choice.type not in chosen else f"{choice.type}-{number}"

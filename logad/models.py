@@ -101,7 +101,7 @@ def save(store: Path, name: str, model: Model, created: datetime) -> ModelRef:
         **content,
     }
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         version = _placed(home, files, manifest)
         _write_current(home, [*_history(home), version])
     except OSError as error:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypedDict
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from logad.durations import parse_duration
 from logad.errors import UsageError
@@ -92,9 +93,9 @@ def checked(options: ReadOptions) -> Reading:
         overrides,
         _windowing(options, timeout),
         timeout,
-        _bound("--since", options.get("since")),
-        _bound("--until", options.get("until")),
-        options.get("seed", 0),
+        _bound("--since", options.get("since"), overrides.timezone),
+        _bound("--until", options.get("until"), overrides.timezone),
+        _seed(options.get("seed", 0)),
     )
 
 
@@ -142,7 +143,7 @@ def _seconds(flag: str, text: str | None) -> float | None:
     return seconds
 
 
-def _bound(flag: str, text: str | None) -> Bound | None:
+def _bound(flag: str, text: str | None, zone: str) -> Bound | None:
     if text is None:
         return None
     try:
@@ -157,4 +158,16 @@ def _bound(flag: str, text: str | None) -> Bound | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(flag, repr(text), "an ISO time or an age such as 2h or 7d") from None
-    return Bound(moment=moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    if moment.tzinfo is None:
+        try:
+            moment = moment.replace(tzinfo=ZoneInfo(zone))
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            expected = "a name of the time zone database, such as UTC or Europe/Berlin"
+            raise UsageError("--timezone", f"{zone!r} is not known", expected) from None
+    return Bound(moment=moment)
+
+
+def _seed(seed: int) -> int:
+    if not 0 <= seed < 1 << 32:
+        raise UsageError("--seed", str(seed), "a whole number from 0 to 4294967295")
+    return seed

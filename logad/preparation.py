@@ -1,6 +1,7 @@
 """Brings configuration, options and rules together before anything is read."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,6 +20,7 @@ from logad.options import Reading, ReadOptions, checked
 from logad.recall import remember
 from logad.redaction import Redactor
 from logad.rendering import ScanSummary
+from logad.rules import LiveMutes
 from logad.settings import Settings, digest
 from logad.telemetry import Telemetry
 from logad.types import Verdict
@@ -37,6 +39,7 @@ class Setup:
     reading: Reading
     rules: rules.Rules
     telemetry: Telemetry
+    place: str = ""  # what commands need to be told of the state folder: nothing where it is the usual one
 
     @classmethod
     def of(cls, options: ReadOptions, telemetry: Telemetry | None = None) -> "Setup":
@@ -48,11 +51,13 @@ class Setup:
         """
         path = options.get("config")
         settings = config.load(Path(path) if path else None, os.environ)
+        place = f" --config {shlex.quote(str(path))}" if path else ""
         if state_dir := options.get("state_dir"):
             settings = settings.model_copy(update={"state_dir": Path(state_dir)})
-        own = settings.state_dir / RULES
-        folders = (*([own] if own.is_dir() else []), *settings.rules)
-        return cls(settings, checked(_over(settings, options)), rules.load(folders), telemetry or Telemetry())
+            place += f" --state-dir {shlex.quote(str(state_dir))}"
+        loaded = rules.load(settings.rules)
+        reading = checked(_over(settings, options))
+        return cls(settings, reading, loaded, telemetry or Telemetry(), place)
 
     @property
     def store(self) -> Path:
@@ -67,7 +72,12 @@ class Setup:
     @property
     def context(self) -> str:
         """What else than windows and detectors decides a verdict, for its id."""
-        return f"{digest(self.settings)} {self.reading.overrides}"
+        return f"{digest(self.settings)} {rules.digest(self.rules)} {self.reading.overrides}"
+
+    @property
+    def mutes(self) -> LiveMutes:
+        """The mutes in force, as a person may change them while a watch runs."""
+        return LiveMutes(self.settings.rules, self.own_rules)
 
     def with_windowing(self, windowing: Windowing) -> "Setup":
         """The same, but windows are as a model was trained on."""

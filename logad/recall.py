@@ -1,6 +1,7 @@
 """Remembers the findings of scans, so that `explain` can show them again with their lines in context."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,10 +15,22 @@ from logad.types import Verdict
 MOST_REMEMBERED: Final = 20_000
 """Findings kept; the oldest ones go first."""
 
+_USER_IN_ADDRESS: Final = re.compile(r"://[^/@]*@")
 _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS findings"
     " (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, sources TEXT, verdict TEXT)"
 )
+
+
+def told_source(spec: str) -> str:
+    """A source as it may be stored and shown: a path made absolute, an address without its password.
+
+    >>> told_source("opensearch+https://me:secret@search.example.org:9200/logs")
+    'opensearch+https://search.example.org:9200/logs'
+    """
+    if Path(spec).exists():
+        return str(Path(spec).absolute())
+    return _USER_IN_ADDRESS.sub("://", spec)
 
 
 def remember(path: Path, verdicts: Sequence[Verdict], sources: Sequence[str]) -> None:
@@ -26,11 +39,11 @@ def remember(path: Path, verdicts: Sequence[Verdict], sources: Sequence[str]) ->
     Raises:
         StateError: the file cannot be written or is no database.
     """
-    paths = (str(Path(source).absolute()) if Path(source).exists() else source for source in sources)
-    where = json.dumps(list(paths))
+    where = json.dumps([told_source(source) for source in sources])
     rows = [(verdict.id, where, json.dumps(verdict.as_dict(), ensure_ascii=False)) for verdict in verdicts]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
         with closing(sqlite3.connect(path)) as db, db:
             db.execute(_TABLE)
             db.executemany("INSERT OR REPLACE INTO findings (id, sources, verdict) VALUES (?, ?, ?)", rows)

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from logad.errors import UsageError
+from logad.errors import InputError, UsageError
 from logad.formats import envelopes, layouts, lines, multiline, timestamps
 from logad.formats.envelopes import Envelope
 from logad.formats.layouts import Header
@@ -36,6 +36,10 @@ _GROUPS: Final = {
 _SUFFIX: Final = re.compile(
     r"\.(?:gz|bz2|xz|zst|zstd|log|txt|out|err|json|jsonl|ndjson|\d+|\d{4}-?\d{2}-?\d{2})$", re.IGNORECASE
 )
+
+
+SNIFFED_BYTES: Final = 8192
+"""A zero byte among so many first ones means that it is no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +127,12 @@ def detect(
     'time       ISO 8601, read as UTC, in 1 of 1 records'
 
     Raises:
+        InputError: the sample is no text.
         UsageError: an override names no encoding, time zone, format or regex that is known.
     """
     _check(overrides)
+    if b"\0" in sample[:SNIFFED_BYTES]:  # pipes cannot be looked at before they are read, as files are
+        raise InputError(stream, "binary", "text, plain or compressed", "convert it, or leave it out")
     whole = sample[: sample.rfind(b"\n") + 1] or sample
     encoding = overrides.encoding or lines.detect_encoding(whole)
     column, _ = lines.split_lines(whole.removeprefix(lines.BYTE_ORDER_MARK), encoding)

@@ -55,7 +55,7 @@ class Renderer:
     'Nothing stands out.'
     """
 
-    def __init__(self, folders: Sequence[Path] = ()) -> None:
+    def __init__(self, folders: Sequence[Path] = (), place: str = "") -> None:
         self._folders = [*folders, shipped("templates")]
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(self._folders),
@@ -67,6 +67,7 @@ class Renderer:
             keep_trailing_newline=True,
         )
         self._environment.filters |= _FILTERS
+        self._environment.globals["place"] = place  # what commands need to find the state folder
         for name in self._environment.list_templates(filter_func=lambda name: name.endswith(".j2")):
             self._guarded(name, partial(self._environment.get_template, name))
 

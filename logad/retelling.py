@@ -80,7 +80,10 @@ def explain(id_: str, *, config: str | Path | None = None, state_dir: str | Path
         if members:
             return Explained(members, incident, _in_context(members[:3], sources))
     raise UsageError(
-        id_, "no verdict or incident begins so", "an id that scan or watch showed", f"looked in {folder}"
+        id_,
+        "no verdict or incident begins so",
+        "the id of an anomalous verdict of scan, or of any verdict or incident of watch",
+        f"looked in {folder}",
     )
 
 

@@ -1,10 +1,11 @@
 """Loads the rules people can read and replace: what is masked, which words are grave, what is muted."""
 
+import hashlib
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -168,6 +169,44 @@ def check_rules(rules: Rules) -> list[str]:
     """
     every = (*rules.masks, *rules.severities, *rules.mutes, *rules.formats)
     return [problem for rule in every for problem in _wrong(rule)]
+
+
+def digest(rules: Rules) -> str:
+    """A hash of the rules that influence verdicts; what is muted influences only what is sent.
+
+    >>> rules = load()
+    >>> digest(rules) == digest(replace(rules, mutes=()))
+    True
+    """
+    told = [rule.model_dump_json() for rule in (*rules.masks, *rules.severities, *rules.formats)]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
+class LiveMutes:
+    """The mutes in force while a program runs: a `mutes.yaml` is read again when it has changed."""
+
+    def __init__(self, folders: Sequence[Path], own: Path) -> None:
+        self._folders = folders
+        self._path = own / "mutes.yaml"
+        self._seen: tuple[int, int] | None = None
+        self._rules = load(folders)
+        self._own: tuple[Mute, ...] = ()
+
+    def muted(self, service: str, template_id: str | None, text: str, now: datetime) -> Mute | None:
+        """The first mute that covers this, or None; a file that is broken at the moment changes nothing."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            self._own, self._seen = (), None
+        else:
+            if self._seen != (found.st_mtime_ns, found.st_size):
+                self._seen = (found.st_mtime_ns, found.st_size)
+                problems: list[str] = []
+                text_ = self._path.read_text(encoding="utf-8", errors="replace")
+                mutes = _read_file(self._path, text_, Mute, problems)
+                self._own = self._own if problems else tuple(mutes)
+        both = replace(self._rules, mutes=(*self._own, *self._rules.mutes))
+        return both.muted(service, template_id, text, now)
 
 
 def add_mute(folder: Path, mute: Mute) -> Path:

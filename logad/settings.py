@@ -118,7 +118,7 @@ _JUDGING: Final = ("reading", "windows", "detectors")
 
 
 def digest(settings: Settings) -> str:
-    """A hash of what influences verdicts: reading, windows, detectors and the text of the rules.
+    """A hash of the settings that influence verdicts: reading, windows, detectors; rules have their own.
 
     Naming a default changes nothing, and neither does what is only sent, stored or redacted.
 
@@ -135,10 +135,5 @@ def digest(settings: Settings) -> str:
         changed = False if config is None else config.model_dump(mode="json", exclude_defaults=True)
         if changed != {}:
             judging.setdefault("detectors", {})[name] = changed
-    rules = [
-        hashlib.sha256(path.read_bytes()).hexdigest()
-        for folder in settings.rules
-        for path in sorted(folder.rglob("*.y*ml"))
-    ]
-    text = json.dumps({**judging, "rules": rules}, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(judging, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

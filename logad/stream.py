@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from logad import alerting, choosing
+from logad.alerting import Mutes
 from logad.consequences import Consequences
 from logad.contracts import Clock, Notifier, Sink, Source
 from logad.delivery import Outlets, OutputFile
@@ -55,16 +56,18 @@ def run(  # noqa: PLR0913  (everything that touches the world is passed in)
     sinks: Mapping[str, Sink],
     telemetry: Telemetry,
     on_event: Callable[[Event], None] = lambda _event: None,
+    mutes: Mutes | None = None,
 ) -> StreamSummary:
     """Judge what the sources hold and, following, what is appended, until they end or fall silent.
 
     All that a step learned, judged and decided is one transaction of the ledger, the cursors too: a process
     killed at any moment and started again gives the verdicts of one that was not, each once. Exact for one
-    stream; how several streams interleave is not known to a later process.
+    stream; how several streams interleave is not known to a later process. `mutes` may change while it runs;
+    None: those of the rules.
 
     Raises:
         InputError: the sources ended without a record, or none can be read.
-        UsageError: a share as warm-up, where the sources have no end.
+        UsageError: a share as warm-up, where the sources have no end; windows other than the ledger's.
         StateError: the ledger cannot be written.
         DeliveryError: the output file cannot be written.
     """
@@ -74,7 +77,7 @@ def run(  # noqa: PLR0913  (everything that touches the world is passed in)
     with ExitStack() as held:
         for source in sources:
             held.callback(source.close)
-        state = _Run(options, clock, ledger, rules, listening, telemetry, on_event)
+        state = _Run(options, clock, ledger, rules, mutes or rules, listening, telemetry, on_event)
         output = None
         if options.output is not None:
             output = held.enter_context(OutputFile(options.output, ledger, every=options.every))
@@ -100,6 +103,7 @@ class _Run:
         clock: Clock,
         ledger: Ledger,
         rules: Rules,
+        mutes: Mutes,
         notifiers: Mapping[str, Notifier],
         telemetry: Telemetry,
         on_event: Callable[[Event], None],
@@ -121,12 +125,14 @@ class _Run:
         self._records: int = place.get("records", 0)  # taken in all, for the warm-up
         self._began: int | None = place.get("began")  # time of the first record, microseconds
         self._warm: bool = place.get("warm", not options.warmup.asked)
-        self._consequences = Consequences(options, ledger, rules, notifiers, place.get("index", 0))
+        self._consequences = Consequences(options, ledger, mutes, notifiers, place.get("index", 0))
         redact = Redactor(options.redaction).text if options.redaction.enabled else None
         miner = Miner.rebuilt(ledger.shapes(), rules, telemetry, redact=redact)
         self.intake = Intake(miner, options.overrides, telemetry, self._told_layout)
         self.intake.restore(ledger.streams(), place.get("newest", {}))
         chosen = [Windowing.from_dict(each) for each in json.loads(ledger.meta("views") or "[]")]
+        if chosen and options.windowing is not None:
+            _same_windows(chosen, options.windowing)
         self._open_views(chosen)
 
     def take(self, batch: Batch) -> None:
@@ -186,7 +192,7 @@ class _Run:
 
     def summary(self, unread: tuple[InputError, ...]) -> StreamSummary:
         """What the run came to."""
-        windows, anomalous = self._ledger.counts()
+        windows, anomalous = self._telemetry.windows, self._telemetry.anomalous
         return StreamSummary(
             windows,
             anomalous,
@@ -359,3 +365,12 @@ class _Run:
             "warm": self._warm,
             "index": self._consequences.index,
         }
+
+
+def _same_windows(chosen: Sequence[Windowing], asked: Windowing) -> None:
+    """Refuse to go on with other windows than those that the ledger's judges were learned from."""
+    (first, *more) = chosen
+    parts = ("kind", "span_seconds", "size", "key_regex", "key_field")
+    if more or any(getattr(first, part) != getattr(asked, part) for part in parts):
+        told = " and ".join(each.describe() for each in chosen)
+        raise UsageError(asked.describe(), f"this ledger has {told}", "the same", "or another --state-dir")

@@ -30,6 +30,7 @@ LEAST_WIDTH: Final = 40
 REASONS: Final = 3
 MOST_KINDS: Final = 12  # kinds of findings that are shown
 TELLING: Final = 6  # letters that a piece of a template has at least, to be looked for in a line
+SOUGHT: Final = 24  # letters of such a piece that are looked for: a line of proof may be cut
 NAMED: Final = 3  # windows of one kind that are named beside the one shown
 LINES: Final = 2
 GUTTER: Final = 5  # the part of the width (one over it) that places take at most; longer ones stand above
@@ -244,7 +245,7 @@ def _telling(line: str, reasons: Sequence[Reason], room: int) -> str:
         return line
     best: list[tuple[int, str]] = []  # where the pieces of the template that fits the line best stand
     for reason in reasons:
-        words = [word.strip() for word in _PLACEHOLDER.split(reason.template or "")]
+        words = [word.strip()[:SOUGHT] for word in _PLACEHOLDER.split(reason.template or "")]
         places = [(line.find(word), word) for word in words if len(word) >= TELLING and word in line]
         best = max(best, places, key=lambda found: sum(len(word) for _, word in found))
     if any(at + len(word) > room for at, word in best):

@@ -124,7 +124,7 @@ def test_a_command_takes_what_its_function_takes(command, function):
     options = {parameter.name for parameter in cli.cli.commands[command].params}
     taken = parameters(getattr(logad, function))
     assert options - PRINTED - {"assignments"} <= taken
-    untold = taken - options - {"observer", "on_event", "write", "clock", "now", "output"}
+    untold = taken - options - {"observer", "on_event", "write", "clock", "now", "output", "telemetry"}
     if command in ("scan", "train", "templates"):
         untold -= OF_SESSIONS_THAT_END
     if command == "templates":

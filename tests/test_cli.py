@@ -738,10 +738,12 @@ def test_incidents_of_a_watch_are_listed_taken_and_muted(logad, app_log):
     code, out, _ = logad("ack", id_, "--who", "ada")
     assert code == 0
     assert "is with ada" in out
-    code, out, _ = logad("mute", id_, "--reason", "known", "--for", "7d")
+    code, out, _ = logad("mute", id_, "--reason", "known")
     assert code == 0
     assert "the rule is in " in out
+    assert "with ada" in logad("incidents")[1]
     assert id_ in logad("incidents", "--state", "muted")[1]
+    assert logad("mute", id_, "--reason", "again")[0] == 3
     assert logad("ack", "no-such")[0] == 2
     assert logad("mute", id_, "--for", "soon")[0] == 2
     assert logad("rules")[0] == 0

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from logad import config, registry
+from logad import config, registry, rules
 from logad.config import commented, digest, load, schema
 from logad.errors import ConfigError
 from logad.settings import ReadingSettings, Settings, WindowSettings
@@ -399,15 +399,15 @@ def test_the_digest_changes_with_what_influences_verdicts_alone(write, text, cou
     assert (digest(load(write(text), HOME)) != digest(load(None, HOME))) == counts
 
 
-def test_the_digest_changes_with_the_text_of_a_rule(write, tmp_path):
-    folder = tmp_path / "rules"
-    folder.mkdir()
-    path = write(f"rules: [{folder}]")
-    before = digest(load(path, HOME))
-    (folder / "mine.yaml").write_text("a: 1")
-    one = digest(load(path, HOME))
-    (folder / "mine.yaml").write_text("a: 2")
-    assert len({before, one, digest(load(path, HOME))}) == 3
+def test_the_digest_of_rules_changes_with_a_mask_and_not_with_a_mute(tmp_path):
+    before = rules.digest(rules.load())
+    samples = "matches: ['a TICKET-1'], misses: ['none']"
+    mask = f"- {{name: mine, regex: 'TICKET-\\d+', placeholder: <TICKET>, {samples}}}\n"
+    (tmp_path / "masks.yaml").write_text(mask)
+    one = rules.digest(rules.load([tmp_path]))
+    (tmp_path / "mutes.yaml").write_text("- {name: quiet, service: nothing, reason: known}\n")
+    assert one != before
+    assert rules.digest(rules.load([tmp_path])) == one
 
 
 def test_equal_durations_are_equal(write):

@@ -88,7 +88,7 @@ def test_the_demo_runs_from_the_shell_and_catches_what_was_planted(tmp_path: Pat
     )
     assert done.returncode == 0, done.stderr
     assert "Planted incidents, caught 5 of 5" in done.stdout
-    assert "600 times as fast as on the wall" in done.stdout
+    assert "300 times as fast as on the wall" in done.stdout
     assert "Verdicts in SQLite" in done.stdout
     assert "logad explain" in done.stdout
     assert done.stderr == ""

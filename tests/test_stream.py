@@ -5,11 +5,15 @@ import random
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+from builders import vocabulary_of, windows_of
 
+from logad import registry
 from logad.alerting import Config as AlertingConfig
 from logad.contracts import Delivered, Notifier, PartConfig, RetryLater, Sink, Source, Written
 from logad.errors import InputError, UsageError
@@ -115,6 +119,7 @@ def test_how_the_input_is_cut_changes_no_verdict(log, windowing, buffer_bytes):
     assert [verdict.learning for verdict in cut] == [verdict.learning for verdict in whole]
     assert [verdict.id for verdict in cut] == [verdict.id for verdict in whole]
     assert [verdict.score for verdict in cut] == [verdict.score for verdict in whole]
+    assert [verdict.detectors for verdict in cut] == [verdict.detectors for verdict in whole]
     assert [verdict.window for verdict in cut] == [verdict.window for verdict in whole]
 
 
@@ -408,3 +413,202 @@ def test_how_late_a_record_is_does_not_depend_on_how_the_input_is_cut(tmp_path):
     ]
     assert runs[0][2].notes["late"] == runs[1][2].notes["late"] == runs[2][2].notes["late"] > 20
     assert [v.id for v in runs[0][1]] == [v.id for v in runs[1][1]] == [v.id for v in runs[2][1]]
+
+
+def jobs_log(jobs=900, seed=1):
+    """Jobs of four steps that wait a moment, or now and then a minute or an hour; some never come back."""
+    chance = random.Random(seed)
+    lines = []
+    for number in range(jobs):
+        moment = START + timedelta(seconds=5 * number + chance.random())
+        wait = 60 + chance.random() * 9 if number % 30 == 0 else chance.random() * 2
+        wait = 3600 if number % 97 == 0 else wait
+        steps = [(0.0, "asked"), (0.5, "queued"), (0.5 + wait, "answered"), (1 + wait, "closed")]
+        gone = number % 111 == 110
+        lines += [
+            (moment + timedelta(seconds=at), f"{text} job-{number:05d}")
+            for at, text in steps[: 2 if gone else 4]
+        ]
+    return [f"{at:%Y-%m-%d %H:%M:%S},{at.microsecond // 1000:03d} INFO {text}" for at, text in sorted(lines)]
+
+
+@pytest.mark.parametrize("buffer_bytes", [1 << 11, 1 << 13])
+def test_how_long_a_session_is_waited_for_does_not_depend_on_how_the_input_is_cut(tmp_path, buffer_bytes):
+    log = tmp_path / "jobs.log"
+    log.write_text("\n".join(jobs_log()) + "\n")
+    jobs = Windowing(WindowKind.SESSION, key_regex=r"job-\d+")
+    summary, whole, _ = judged(log, None, windowing=jobs)
+    options = {"follow": True, "until_idle_seconds": 0.1, "windowing": jobs}
+    _, cut, _ = judged(log, None, buffer_bytes=buffer_bytes, batch_bytes=buffer_bytes, **options)
+    assert summary.views[0].timeout_seconds == 10
+    assert [verdict.as_dict() for verdict in cut] == [verdict.as_dict() for verdict in whole]
+    last = {verdict.window.key: verdict for verdict in whole if verdict.window.start is not None}
+    assert {f"job-{number:05d}" for number in range(443, 900, 111)} <= {
+        key for key, verdict in last.items() if verdict.anomalous
+    }
+
+
+def test_a_session_goes_on_as_a_new_one_after_so_long_and_as_a_revision_before(tmp_path):
+    moments = [(0, "a"), (1, "a"), (200, "a"), (300, "a"), (2000, "a"), (2001, "b"), (2500, "b"), (9000, "c")]
+    text = "".join(
+        f"{START + timedelta(seconds=at):%Y-%m-%d %H:%M:%S} INFO step of job-{key}\n" for at, key in moments
+    )
+    log = tmp_path / "jobs.log"
+    log.write_text(text)
+    windowing = Windowing(WindowKind.SESSION, key_regex="job-.", timeout_seconds=20)
+    told = {}
+    for size in (60, 1 << 20):
+        options = {"follow": True, "until_idle_seconds": 0.1, "buffer_bytes": size, "batch_bytes": size}
+        _, verdicts, _ = judged(log, None, windowing=windowing, **options)
+        told[size] = [(each.window.key, each.window.revision, each.window.records) for each in verdicts]
+    assert told[60] == told[1 << 20]
+    first = [("job-a", 0, 2), ("job-a", 1, 3), ("job-a", 2, 4), ("job-a", 0, 1)]
+    assert told[60] == [*first, ("job-b", 0, 1), ("job-b", 0, 1), ("job-c", 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (name, kind)
+        for name in registry.names("detectors")
+        for kind in sorted(registry.part("detectors", name).kinds)
+    ],
+)
+def test_a_remembered_past_is_as_good_as_one_that_is_shown(name, kind):
+    """Judging piece after piece, each piece remembered, gives what judging all of it at once gives."""
+    chance = np.random.default_rng(7)
+    codes, services, starts = [], [], []
+    for span in range(600):
+        for service, rate in (("api", 30), ("db", 12), ("batch", 0.3)):
+            silent = service == "db" and (470 < span < 490 or 520 < span < 560)
+            burst = 9 if service == "api" and span in (455, 500, 501, 540) else 1
+            window = (
+                [] if silent else [*([0] * chance.poisson(rate * burst)), *([1] * chance.poisson(rate / 6))]
+            )
+            fresh = {480: [3], 505: [4, 3], 530: [5], 575: [3]}.get(span, [])
+            if window or kind is WindowKind.TIME:
+                codes.append(window + (fresh if service == "api" else []))
+                services.append(service)
+                starts.append(span * 300.0)
+    texts = (
+        "request served",
+        "connection opened",
+        "retrying",
+        "disk failed",
+        "cannot write",
+        "pool exhausted",
+    )
+    vocabulary = vocabulary_of(*texts, severities=[0, 0, 1, 3, 3, 2])
+    windows = windows_of(codes, kind=kind, services=services, starts=starts, vocabulary=vocabulary)
+    windows = replace(windows, until=int(windows.times.max()))
+    begin = len(windows) * 2 // 3
+    taught = windows.take(range(begin))
+
+    part = registry.part("detectors", name)
+    fitted, cut = (part(part.Config()).fit(taught) for _ in range(2))
+    later = windows.take(range(begin, len(windows)))
+    scores, told = fitted.score(later), [fitted.explain(later, row) for row in range(len(later))]
+    at = 0
+    while at < len(later):
+        piece = later.take(range(at, min(at + int(chance.integers(3, 40)) // 3 * 3, len(later))))
+        assert cut.score(piece) == pytest.approx(scores[at : at + len(piece)], abs=1e-9)
+        for row in range(len(piece)):
+            assert [each.text for each in cut.explain(piece, row)] == [each.text for each in told[at + row]]
+        cut.remember(piece)
+        at += len(piece)
+
+
+class Playing(Source):
+    """Plays buffers whose time has come on the clock it is given."""
+
+    name = "playing"
+
+    def __init__(self, buffers, clock):
+        self.buffers, self.clock = buffers, clock
+
+    def read(self, cursors):
+        yield from ()
+
+    def follow(self, cursors):
+        for at, buffer in self.buffers:
+            while self.clock.moment < at:
+                self.clock.moment += timedelta(seconds=0.2)
+                yield None
+            yield buffer
+        while True:
+            self.clock.moment += timedelta(seconds=0.2)
+            yield None
+
+
+class Still:
+    """A clock that others move."""
+
+    def __init__(self, now):
+        self.moment = now
+
+    def now(self):
+        return self.moment
+
+    def sleep(self, seconds):
+        self.moment += timedelta(seconds=seconds)
+
+
+def test_a_stream_that_seldom_speaks_is_not_late_beside_one_that_never_stops():
+    """Its last line is a record a second later, whatever the others do."""
+    clock, buffers = Still(START), []
+    for second in range(1200):
+        names = ["busy", *(["seldom"] if second % 47 == 46 else [])]
+        moment = START + timedelta(seconds=second + 0.3)
+        for name in names:
+            text = f"{moment:%Y-%m-%d %H:%M:%S},300 INFO {name}: tick {second}\n"
+            buffers.append((moment, Buffer(name, name, text.encode(), second + 1, f"{second}")))
+    telemetry = Telemetry()
+    with Ledger(None) as ledger:
+        run(
+            StreamOptions(
+                follow=True, windowing=Windowing(WindowKind.TIME, span_seconds=20), until_idle_seconds=60
+            ),
+            [Playing(buffers, clock)],
+            clock,
+            ledger,
+            rules=load(),
+            notifiers={},
+            sinks={},
+            telemetry=telemetry,
+        )
+        windows = [verdict for _, verdict in ledger.verdicts() if verdict.service == "seldom"]
+    assert telemetry.notes["late"] == 0
+    assert sum(verdict.window.records for verdict in windows) == 1200 // 47
+
+
+def test_a_backlog_of_several_logs_is_merged_by_time_though_it_is_read_in_pieces(tmp_path):
+    """One log is forty times as long as another and begins later: the verdicts are those of a replay."""
+    lines = shop_log(900)
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "a.log").write_text("".join(f"{line} {'x' * 200}\n" for line in lines[1000:]))
+    (folder / "b.log").write_text("".join(f"{line.replace('shop', 'till')}\n" for line in lines[::40]))
+    (folder / "c.log").write_text("".join(f"{line.replace('shop', 'gate')}\n" for line in lines[:900:3]))
+    minute = {"windowing": Windowing(WindowKind.TIME, span_seconds=60)}
+    _, replayed, _ = judged(folder, None, **minute)
+    pieces = {"follow": True, "until_idle_seconds": 0.1, "buffer_bytes": 1 << 14, "batch_bytes": 1 << 15}
+    _, watched, telemetry = judged(folder, None, **minute, **pieces)
+    assert telemetry.notes["late"] == 0
+    assert [verdict.as_dict() for verdict in watched] == [verdict.as_dict() for verdict in replayed]
+
+
+def test_time_never_goes_back_when_a_run_is_started_again(tmp_path):
+    log, state = tmp_path / "shop.log", tmp_path / "a.sqlite"
+    lines = shop_log(200)
+    log.write_text("\n".join(lines[400:]) + "\n")
+    options = {"follow": True, "until_idle_seconds": 0.1, "windowing": SESSIONS}
+    judged(log, state, **options)
+    with Ledger(state) as ledger:
+        before = json.loads(ledger.meta("place"))["watermark"]
+    with log.open("a") as file:
+        file.write(lines[0] + "\n")  # long ago
+    _, verdicts, telemetry = judged(log, state, **options)
+    with Ledger(state) as ledger:
+        assert json.loads(ledger.meta("place"))["watermark"] == before
+    assert telemetry.notes["late"] == 1
+    assert sum(verdict.window.records for verdict in verdicts) == 401

@@ -31,16 +31,17 @@ def told_event(event: "Event") -> None:
 
 def alerts_told(result: "BacktestResult") -> str:
     """The verdicts in a line each, then the alerts per day and tier."""
+    strangest_first = sorted(result.verdicts, key=lambda verdict: -verdict.score)
     rows = [
         f"{verdict.score:.2f}  {verdict.severity:<7} {verdict.service:<16} {verdict.window.key or ''} "
         f"{verdict.reasons[0].text if verdict.reasons else ''}"
-        for verdict in result.verdicts
+        for verdict in strangest_first
         if verdict.anomalous
     ]
     rows = [visible(row) for row in rows]
     rows.append("")
     rows.append("the alerts you would have got")
-    tiers = ("page", "digest", "index", "muted")
+    tiers = ("page", "digest", "index")
     rows.append("day         " + "".join(f"{tier:>8}" for tier in tiers))
     for day, told in sorted(result.summary.per_day.items()):
         rows.append(f"{day:<12}" + "".join(f"{told.get(tier, 0):>8,}" for tier in tiers))
@@ -51,20 +52,30 @@ def alerts_told(result: "BacktestResult") -> str:
 
 
 @contextmanager
-def observed(stats_file: Path | None) -> "Iterator[Observer]":
-    """An observer that tells on standard error, with a progress bar on terminals only; then the counters.
-
-    The counters are written whatever happens: a run that fails or is interrupted has its accounts too.
-    """
+def accounted(stats_file: Path | None) -> "Iterator[Telemetry]":
+    """The counters of a run, written whatever happens: also when it fails or is interrupted."""
     from logad.telemetry import Telemetry
 
     telemetry = Telemetry()
     interruptible()
     try:
-        with _telling(telemetry) as observer:
-            yield observer
+        yield telemetry
     finally:
         write_stats(stats_file, telemetry.as_dict())
+
+
+@contextmanager
+def observed(stats_file: Path | None) -> "Iterator[Observer]":
+    """An observer that tells on standard error, with a progress bar on terminals only; then the counters."""
+    with accounted(stats_file) as telemetry, _telling(telemetry) as observer:
+        yield observer
+
+
+def refuse_sources(output: Path | None, sources: Iterable[str]) -> None:
+    """Results must not be written over what they are about."""
+    for source in sources:
+        if output is not None and output.exists() and Path(source).exists() and output.samefile(source):
+            raise click.UsageError(f"--output {output} is a source itself; name another file")
 
 
 @contextmanager

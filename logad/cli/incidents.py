@@ -52,10 +52,13 @@ def incidents(state: str | None, config: Path | None, state_dir: Path | None) ->
     from logad import handling
 
     width, _ = looks(sys.stdout)
+    takers = handling.takers(config=config, state_dir=state_dir)
     for one in handling.list_incidents(state=state, config=config, state_dir=state_dir):
         line = (
             f"{one.id[:12]}  {one.state:<8}  {one.severity:<6}  {one.updated:%Y-%m-%d %H:%M}  "
-            f"{one.verdicts:>4,}  {one.service:<12}  {visible(one.title)}"
+            f"{one.verdicts:>4,}  {one.service:<12}  "
+            + (f"(with {visible(takers[one.id])}) " if one.id in takers else "")
+            + visible(one.title)
         )
         click.echo(line if len(line) <= width else line[: width - 1] + "…")
     return ExitCode.DONE
@@ -97,7 +100,7 @@ def mute(id_: str, reason: str, lasting: str | None, config: Path | None, state_
         id_, reason=reason, now=now, lasting=lasting, config=config, state_dir=state_dir
     )
     click.echo(f"muted: {visible(incident.title)}")
-    click.echo(f"the rule is in {path}; a running watch takes it up when it is started again")
+    click.echo(f"the rule is in {path}; a running watch takes it up at once")
     return ExitCode.DONE
 
 

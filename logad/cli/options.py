@@ -1,12 +1,19 @@
 """The options that several commands share."""
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def place_told(options: Mapping[str, Any]) -> str:
+    """The options that another command needs to find the same configuration and state."""
+    given = {"--config": options.get("config"), "--state-dir": options.get("state_dir")}
+    return "".join(f" {name} {shlex.quote(str(path))}" for name, path in given.items() if path)
 
 
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

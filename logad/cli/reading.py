@@ -7,20 +7,21 @@ from typing import Any
 import click
 
 from logad.cli.console import (
+    accounted,
     alerts_told,
-    interruptible,
     looks,
     observed,
+    refuse_sources,
     tell_faults,
     told_event,
     visible,
-    write_stats,
     written_to,
 )
 from logad.cli.options import (
     findings_options,
     live_options,
     output_options,
+    place_told,
     reading_options,
     sources_argument,
     windowing_options,
@@ -58,6 +59,7 @@ def scan(  # noqa: PLR0913, PLR0917  (one parameter an option)
     """
     from logad import api, rendering, writing
 
+    refuse_sources(output, (*sources, *baseline))
     with observed(stats_file) as observer:
         result = api.scan(
             *sources,
@@ -73,7 +75,8 @@ def scan(  # noqa: PLR0913, PLR0917  (one parameter an option)
             shown = result.verdicts if every else result.anomalous
             folders = api.template_folders(options.get("config"))
             width, colour = looks(out)
-            out.write(rendering.Renderer(folders).findings(shown, result.summary, width, colour))
+            renderer = rendering.Renderer(folders, place=place_told(options))
+            out.write(renderer.findings(shown, result.summary, width, colour))
         else:
             out.writelines(writing.verdict_rows(result.verdicts, form))  # type: ignore[arg-type]
     tell_faults(result.faults, result.stats)
@@ -125,7 +128,7 @@ def train(
     help="Where a first start begins.",
 )
 @click.option("--until-idle", metavar="SPAN", help="End after so much silence, judging what is open.")
-@click.option("--dry-run", is_flag=True, help="Alert nobody.")
+@click.option("--dry-run", is_flag=True, help="Alert nobody; what is read counts as read.")
 @live_options
 @windowing_options
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Verdicts as JSON lines.")
@@ -143,9 +146,11 @@ def watch(
     """
     from logad import live
 
-    interruptible()
-    result = live.watch(*sources, on_event=told_event, write=sys.stdout.write, **options)
-    write_stats(stats_file, result.stats)
+    refuse_sources(options["output"], sources)
+    with accounted(stats_file) as telemetry:
+        result = live.watch(
+            *sources, on_event=told_event, write=sys.stdout.write, telemetry=telemetry, **options
+        )
     summary = result.summary
     plural = "" if summary.incidents == 1 else "s"
     click.echo(
@@ -183,9 +188,9 @@ def backtest(  # noqa: PLR0913, PLR0917  (one parameter an option)
     """
     from logad import live, writing
 
-    interruptible()
-    result = live.backtest(*sources, every=every, on_event=told_event, **options)
-    write_stats(stats_file, result.stats)
+    refuse_sources(output, sources)
+    with accounted(stats_file) as telemetry:
+        result = live.backtest(*sources, every=every, on_event=told_event, telemetry=telemetry, **options)
     with written_to(output) as out:
         if form == "text":
             out.write(alerts_told(result))
@@ -217,6 +222,8 @@ def templates(
     """The mined templates: id, count, text, parameters."""
     from logad import api, writing
 
+    refuse_sources(output, sources)
+    refuse_sources(assignments, sources)
     with observed(stats_file) as observer:
         result = api.templates(*sources, observer=observer, **options)
     if assignments is not None:

@@ -21,8 +21,8 @@ from logad.types import Verdict
 
 LIVE: Final = 2 * DAY + 8 * 3600.0
 """The live part begins so many seconds after the history: at eight in the morning of the third day."""
-END: Final = LIVE + 5.25 * 3600.0
-SPEED: Final = 600.0
+END: Final = LIVE + 2.75 * 3600.0
+SPEED: Final = 300.0
 """Seconds of the shop's time in a second on the wall."""
 IDLE: Final = "30m"
 """The shop's time without a line after which the show is over."""

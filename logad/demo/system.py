@@ -51,15 +51,15 @@ class Planted:
 
 def planted(live: float) -> tuple[Planted, ...]:
     """The five incidents of the demo; `live` is when the live part begins, seconds since the start."""
-    hour, minute = 3600.0, 60.0
+    minute = 60.0
     told = (
-        ("new error", "stock cannot reach its ledger", ("stock",), "cannot book movement", 40 * minute, 5),
+        ("new error", "stock cannot reach its ledger", ("stock",), "cannot book movement", 20 * minute, 5),
         (
             "missing step",
             "orders are paid but never stored",
             ("orders", "gateway"),
             "'order <NUM> stored'",
-            1.5 * hour,
+            50 * minute,
             10,
         ),
         (
@@ -67,11 +67,11 @@ def planted(live: float) -> tuple[Planted, ...]:
             "stock opens connections and does not close them",
             ("stock",),
             "'connection <NUM> closed'",
-            2.5 * hour,
+            80 * minute,
             10,
         ),
-        ("silence", "stock says nothing at all", ("stock",), "silent", 3.5 * hour, 20),
-        ("burst", "eight times the usual requests", ("gateway", "orders"), "usual", 4.5 * hour, 10),
+        ("silence", "stock says nothing at all", ("stock",), "silent|wrote 0 lines", 115 * minute, 15),
+        ("burst", "eight times the usual requests", ("gateway", "orders"), "usual", 150 * minute, 10),
     )
     return tuple(
         Planted(kind, title, services, sign, live + begin, live + begin + minutes * minute)
