@@ -87,8 +87,7 @@ class Intake:
         follows: all is put in order of time.
         """
         frames: dict[str, list[pl.DataFrame]] = {}
-        newest = self.newest()
-        self._read_from = min((newest.get(each.stream, NO_TIME) for each in buffers), default=NO_TIME)
+        self._read_from = self._standing(buffers)
         with self._telemetry.stage("parse"):
             for buffer in buffers:
                 for reason, count in buffer.dropped.items():
@@ -98,13 +97,23 @@ class Intake:
                 stream.cursor = buffer.cursor
             for name in self._streams if flush is None else flush:
                 frames.setdefault(name, []).append(self._streams[name].recorder.flush())
-        records = _merged([pl.concat(parts) for parts in frames.values()], whole=whole)
+        records = merged([pl.concat(parts) for parts in frames.values()], whole=whole)
         with self._telemetry.stage("mine"):
             records = self.miner.assign(records)
         for name, newest in records.group_by("stream").agg(pl.col("time").dt.epoch("us").max()).iter_rows():
             if newest is not None:
                 self._streams[name].newest = max(self._streams[name].newest, newest)
         return records
+
+    def passed_by(self, buffers: Sequence[Buffer]) -> set[str]:
+        """Streams at their ends: further behind than those of the buffers, and what is so is read first."""
+        standing = self._standing(buffers)
+        return {name for name, newest in self.newest().items() if newest < standing}
+
+    def _standing(self, buffers: Sequence[Buffer]) -> int:
+        """The least of the times at which the streams of the buffers stand."""
+        newest = self.newest()
+        return min((newest.get(each.stream, NO_TIME) for each in buffers), default=NO_TIME)
 
     def watermarks(
         self, records: pl.DataFrame, before: int, beat: int, *, live: bool, more: bool
@@ -148,7 +157,7 @@ def empty_records() -> pl.DataFrame:
     return pl.DataFrame(schema={**RECORD_SCHEMA, "template": pl.Int32()})
 
 
-def _merged(frames: list[pl.DataFrame], *, whole: bool) -> pl.DataFrame:
+def merged(frames: list[pl.DataFrame], *, whole: bool) -> pl.DataFrame:
     """Streams merged by time, each in its own order unless it is `whole`; without times as they come."""
     frames = [frame for frame in frames if not frame.is_empty()]
     if not frames:

@@ -237,7 +237,13 @@ class View:
 
     def taken_state(self) -> ViewState:
         """What changed since the last call, for the ledger."""
-        state = ViewState(self._windower.state(), self.closed, tuple(self._stretches), tuple(self._fits))
+        state = ViewState(
+            self._windower.state(),
+            self.closed,
+            tuple(self._stretches),
+            tuple(self._fits),
+            self._windower.rested(),
+        )
         self._stretches, self._fits = [], []
         return state
 
@@ -246,7 +252,8 @@ class View:
         state = ledger.view(self.name)
         if state is None:
             return self
-        self._windower = Windower.restored(self.windowing, self._telemetry, state.state)
+        resting = ledger.resting(self.name)
+        self._windower = Windower.restored(self.windowing, self._telemetry, state.state, resting)
         kept = ledger.history(self.name)
         fits = ledger.fits(self.name)
         self.closed = state.closed

@@ -148,6 +148,11 @@ class Ledger:
             self._db.execute("SELECT first, arrays FROM history WHERE view = ? ORDER BY first", (name,))
         )
 
+    def resting(self, name: str) -> list[tuple[int, bytes]]:
+        """The pieces of a view's sessions at rest, in order."""
+        rows = self._db.execute("SELECT piece, records FROM resting WHERE view = ? ORDER BY piece", (name,))
+        return list(rows)
+
     def fits(self, name: str) -> list[Fit]:
         """When the view's judge was learned, in order."""
         rows = self._db.execute("SELECT at, vocabulary FROM fits WHERE view = ? ORDER BY at", (name,))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from logad.resting import Rested
 from logad.types import Incident, Severity, Verdict
 from logad.windows import Windows
 
@@ -45,6 +46,7 @@ class ViewState:
     closed: int
     history: tuple[Stretch, ...] = ()
     fits: tuple[Fit, ...] = ()
+    rested: Rested = field(default_factory=Rested)  # what changed in the sessions at rest
 
 
 @dataclass(frozen=True, slots=True)

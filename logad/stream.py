@@ -18,7 +18,7 @@ from logad.contracts import Clock, Notifier, Sink, Source
 from logad.delivery import Outlets, OutputFile
 from logad.errors import InputError, UsageError
 from logad.feed import Batch, Feed
-from logad.intake import Intake, empty_records
+from logad.intake import Intake, empty_records, merged
 from logad.judge import Judge, learn
 from logad.learning import Closed, View, session_timeout
 from logad.ledger import Ledger
@@ -158,17 +158,17 @@ class _Run:
             self._pass_time()
 
     def _quiet(self, batch: Batch) -> list[str]:
-        """Streams that have been silent for a second: what they said last is a whole record."""
+        """Streams whose last line is a whole record: silent for a second or, in a backlog, at their ends."""
         now = self._clock.now()
         self._heard |= {buffer.stream: now for buffer in batch.buffers}
-        if batch.cut_short:  # they may only wait for their turn
-            return []
-        quiet = [
-            name for name, heard in self._heard.items() if (now - heard).total_seconds() > _FLUSH_SECONDS
-        ]
+        if batch.cut_short:
+            quiet = list(self.intake.passed_by(batch.buffers) & self._heard.keys())
+        else:
+            silent = {name: (now - heard).total_seconds() for name, heard in self._heard.items()}
+            quiet = [name for name, seconds in silent.items() if seconds > _FLUSH_SECONDS]
         for name in quiet:
             del self._heard[name]
-        return quiet
+        return sorted(quiet)
 
     def finish(self) -> bool:
         """Nothing more comes: judge what is still open. Whether there ever was a record."""
@@ -207,7 +207,7 @@ class _Run:
 
     def _choose(self) -> None:
         """Choose the views from what is held, then judge that."""
-        held, self._held = pl.concat(self._held), []
+        held, self._held = merged(self._held, whole=not self._options.follow), []
         sample = held.head(SAMPLE_RECORDS)
         asked = self._options.windowing
         chosen = [asked] if asked is not None else list(choosing.views(sample))

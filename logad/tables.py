@@ -10,11 +10,11 @@ from logad.packing import moment, packed, verdict_from
 from logad.steps import Alert, OutboxRow, Step, ViewState
 from logad.types import Incident, Severity, Verdict, iso
 
-SCHEMA_VERSION: Final = "1"  # as in the tables below
+SCHEMA_VERSION: Final = "2"  # as in the tables below
 
 TABLES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-INSERT INTO meta VALUES ('version', '1');
+INSERT INTO meta VALUES ('version', '2');
 CREATE TABLE streams (stream TEXT PRIMARY KEY, cursor TEXT NOT NULL, layout TEXT NOT NULL,
     recorder BLOB NOT NULL);
 CREATE TABLE shapes (code INTEGER PRIMARY KEY, shape TEXT NOT NULL, level INTEGER NOT NULL);
@@ -22,6 +22,8 @@ CREATE TABLE views (view TEXT PRIMARY KEY, number INTEGER NOT NULL, state BLOB N
     closed INTEGER NOT NULL);
 CREATE TABLE history (view TEXT NOT NULL, first INTEGER NOT NULL, windows INTEGER NOT NULL,
     arrays BLOB NOT NULL, PRIMARY KEY (view, first));
+CREATE TABLE resting (view TEXT NOT NULL, piece INTEGER NOT NULL, records BLOB NOT NULL,
+    PRIMARY KEY (view, piece));
 CREATE TABLE fits (view TEXT NOT NULL, at INTEGER NOT NULL, vocabulary INTEGER NOT NULL,
     PRIMARY KEY (view, at));
 CREATE TABLE verdicts (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, view TEXT NOT NULL, time TEXT,
@@ -133,6 +135,12 @@ def _write_view(db: sqlite3.Connection, name: str, number: int, view: ViewState)
                 "INSERT INTO history VALUES (?, ?, ?, ?)",
                 (name, stretch.first, len(stretch.windows), packed(stretch.windows)),
             )
+    db.executemany(
+        "INSERT INTO resting VALUES (?, ?, ?)", [(name, piece, data) for piece, data in view.rested.new]
+    )
+    db.executemany(
+        "DELETE FROM resting WHERE view = ? AND piece = ?", [(name, piece) for piece in view.rested.gone]
+    )
     db.executemany(
         "INSERT INTO fits VALUES (?, ?, ?)", [(name, each.at, each.vocabulary) for each in view.fits]
     )

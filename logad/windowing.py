@@ -2,22 +2,26 @@
 
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
 import polars as pl
 
+from logad.assembling import assembled, grouped, no_windows
 from logad.errors import InputError
 from logad.keys import session_keys
+from logad.resting import Rested, Resting
 from logad.telemetry import Telemetry
-from logad.types import RECORD_SCHEMA, Template, WindowKind
-from logad.windows import NO_TIME, WINDOW_SCHEMA, Windowing, Windows
+from logad.types import Template, WindowKind
+from logad.windows import NO_TIME, Windowing, Windows
 
 LONGEST_SILENCE: Final = 1_000
 """Empty windows of a service judged one after another; the rest of a longer silence is only counted."""
 REVISIT_TIMEOUTS: Final = 24
 """A session that goes on within so many timeouts is judged again as a whole; later, as a new one."""
+FEWEST_RESTING: Final = 1_000
+"""Sessions that were judged are put to rest when they have so many records together."""
 
 _MICROSECONDS: Final = 1_000_000
 _MARK: Final = "_mark"  # the watermark when a record was released, microseconds
@@ -59,6 +63,7 @@ class Windower:
         self._next_span: int | None = None  # time windows: the first span that is not closed
         self._silent: dict[str, int] = {}  # time windows: service -> empty windows in a row
         self._revisions: dict[str, int] = {}  # sessions: key -> how often it was judged, less one
+        self._resting = Resting()  # sessions
         self._held: dict[str, int] = {}  # sessions: key -> when it will be complete, microseconds
         self.outwaited: dict[tuple[str, int], int] = {}
         """Sessions that the last `close` gave out after they were held: key and revision -> until when."""
@@ -82,11 +87,11 @@ class Windower:
 
         With `final` all of them are, in order of first record. None as a watermark releases what has come.
         """
-        self._forget()
+        self._rest()
         self.outwaited = {}
         self._release(watermark, final=final)
         if self._open is None:
-            return _empty(self.windowing.kind, vocabulary)
+            return no_windows(self.windowing.kind, vocabulary)
         close = {
             WindowKind.TIME: self._close_spans,
             WindowKind.RECORDS: self._close_runs,
@@ -115,6 +120,10 @@ class Windower:
         if key in self._revisions:
             self._revisions[key] -= 1
 
+    def rested(self) -> Rested:
+        """What changed since the last call in the sessions at rest, for `restored`."""
+        return self._resting.changes()
+
     def state(self) -> bytes:
         """What is open, for `restored` in another process."""
         frames = [*([self._open] if self._open is not None else []), *self._waiting]
@@ -137,8 +146,14 @@ class Windower:
         return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 
     @classmethod
-    def restored(cls, windowing: Windowing, telemetry: Telemetry, state: bytes) -> "Windower":
-        """Take back what `state` gave."""
+    def restored(
+        cls,
+        windowing: Windowing,
+        telemetry: Telemetry,
+        state: bytes,
+        resting: Iterable[tuple[int, bytes]] = (),
+    ) -> "Windower":
+        """Take back what `state` gave, and the pieces that `rested` told and did not tell to be gone."""
         parts = []
         while state:
             size = int.from_bytes(state[:8], "big")
@@ -156,6 +171,8 @@ class Windower:
         if head["opened"]:
             self._open = frames.pop(0)
         self._waiting = frames
+        awake = set(self._open["key"]) if self._open is not None and "key" in self._open.columns else set()
+        self._resting = Resting.restored(resting, awake)
         return self
 
     def _release(self, watermark: int | None, *, final: bool) -> None:
@@ -179,7 +196,15 @@ class Windower:
         if late:
             self._telemetry.notes["late"] += late
         ready = ready.with_columns(pl.col(_MARK).cum_max().clip(lower_bound=self._released))
-        self._open = ready if self._open is None else pl.concat([self._open, ready], how="diagonal")
+        woken = self._resting.wake(ready["key"].unique()) if "key" in ready.columns else []
+        for records in woken:
+            told = records.filter(pl.col("_judged")).group_by("key").agg(pl.col("_revision").last())
+            self._revisions |= dict(told.iter_rows())
+        parts = [
+            *(records.drop("_revision") for records in woken),
+            *([] if self._open is None else [self._open]),
+        ]
+        self._open = pl.concat([*parts, ready], how="diagonal")
         self._advance(watermark)
 
     def _advance(self, watermark: int | None) -> None:
@@ -207,7 +232,7 @@ class Windower:
                 self._next_span = _whole(records.filter(pl.col(_MARK) != NO_TIME)["_span"].min())
             records = records.with_columns(pl.col("_span").clip(lower_bound=self._next_span))
         if self._next_span is None:
-            return _empty(self.windowing.kind, vocabulary)
+            return no_windows(self.windowing.kind, vocabulary)
         end = self._released // span  # spans before this one are complete
         if final and not records.is_empty():
             end = max(end, _whole(records["_span"].max()) + 1)
@@ -228,7 +253,7 @@ class Windower:
             rows = closed.join(
                 table.select("_window", "_span", "service"), on=["_span", "service"], maintain_order="left"
             ).sort("_window", maintain_order=True)
-        return _assemble(self.windowing.kind, table, rows, vocabulary)
+        return assembled(self.windowing.kind, table, rows, vocabulary)
 
     def _span_table(self, closed: pl.DataFrame, first: int, end: int) -> pl.DataFrame:
         """One row per service and span from `first` until `end`, for services seen by then."""
@@ -270,7 +295,7 @@ class Windower:
         full = pl.len().over("stream", "_run") == size
         closed = records if final else records.filter(full)
         self._open = records.clear().drop("_run") if final else records.filter(~full).drop("_run")
-        return _grouped(self.windowing.kind, closed, ["stream", "_run"], vocabulary)
+        return grouped(self.windowing.kind, closed, ["stream", "_run"], vocabulary)
 
     # Sessions -------------------------------------------------------------------------------------
 
@@ -279,9 +304,9 @@ class Windower:
         assert records is not None
         if self.windowing.timeout_seconds is None:
             if not final:
-                return _empty(self.windowing.kind, vocabulary)
+                return no_windows(self.windowing.kind, vocabulary)
             self._open = None
-            return _grouped(self.windowing.kind, records, ["key"], vocabulary)
+            return grouped(self.windowing.kind, records, ["key"], vocabulary)
         timeout = round(self.windowing.timeout_seconds * _MICROSECONDS)
         if "_judged" not in records.columns:
             records = records.with_columns(pl.lit(value=False).alias("_judged"))
@@ -311,7 +336,7 @@ class Windower:
         self._open = (
             None if final else records.with_columns(judged).drop("_row", "_ends", "_following", "_life")
         )
-        return _grouped(self.windowing.kind, closed, ["key", "_life", "_revision"], vocabulary)
+        return grouped(self.windowing.kind, closed, ["key", "_life", "_revision"], vocabulary)
 
     def _life(self) -> pl.Expr:
         """Which of the sessions with its key a record belongs to: one that goes on late is a new one."""
@@ -342,88 +367,25 @@ class Windower:
             revisions.append(before + 1)
         return complete.with_columns(pl.Series("_revision", revisions, dtype=pl.Int64))
 
-    def _forget(self) -> None:
-        """Forget sessions that were judged and have been silent for long; keep the others open."""
+    def _rest(self) -> None:
+        """Put sessions to rest that were judged, until they go on or have been silent for long."""
         if self._open is None or "_judged" not in self._open.columns:
             return
-        timeout = round((self.windowing.timeout_seconds or 0) * _MICROSECONDS)
-        alive = pl.col(_MARK).max().over("key") + REVISIT_TIMEOUTS * timeout >= self._released
+        longest = REVISIT_TIMEOUTS * round((self.windowing.timeout_seconds or 0) * _MICROSECONDS)
+        self._resting.expire(self._released - longest)
         lives = self._open.with_columns(self._life().alias("_life"))
-        kept = lives.filter(
-            alive | ~pl.col("_judged").last().over("key"),
-            pl.col("_life") == pl.col("_life").max().over("key"),
-        )
-        self._open = kept.drop("_life")
-        judged = set(kept.filter("_judged")["key"])
+        records = lives.filter(pl.col("_life") == pl.col("_life").max().over("key")).drop("_life")
+        held = pl.col("key").is_in(list(self._held))
+        over = records.select(pl.col("_judged").last().over("key") & ~held).to_series()
+        judged = set(records.filter("_judged")["key"])
         self._revisions = {key: count for key, count in self._revisions.items() if key in judged}
-
-
-def _grouped(
-    kind: WindowKind, records: pl.DataFrame, by: list[str], vocabulary: tuple[Template, ...]
-) -> Windows:
-    """One window per group of records, in order of their first records."""
-    if records.is_empty():
-        return _empty(kind, vocabulary)
-    single = pl.col("service").n_unique() == 1
-    table = records.group_by(by, maintain_order=True).agg(
-        pl.when(single | (kind is WindowKind.SESSION))
-        .then(pl.col("service").first())
-        .otherwise(pl.col("stream").first())
-        .alias("service"),
-        pl.col("time").min().alias("start"),
-        pl.col("time").max().alias("end"),
-    )
-    table = table.with_row_index("_window")
-    rows = records.join(table.select("_window", *by), on=by, maintain_order="left", nulls_equal=True)
-    return _assemble(kind, table, rows.sort("_window", maintain_order=True), vocabulary)
-
-
-def _assemble(
-    kind: WindowKind, table: pl.DataFrame, rows: pl.DataFrame, vocabulary: tuple[Template, ...]
-) -> Windows:
-    """Windows from a table with `_window` (0, 1, ...) and the rows of its records, sorted by `_window`."""
-    last_line = pl.col("line") + pl.col("lines").cast(pl.Int64) - 1
-    known = pl.col("line") > 0
-    spans = rows.group_by("_window", maintain_order=True).agg(
-        pl.col("line").filter(known).first().alias("first_line"),
-        last_line.filter(known).last().alias("last_line"),
-        pl.len().cast(pl.Int64).alias("records"),
-    )
-    table = table.join(spans, on="_window", how="left", maintain_order="left")
-    optional = {"key": pl.String(), "_revision": pl.Int64()}
-    missing = [pl.lit(None, dtype).alias(name) for name, dtype in optional.items() if name not in table]
-    table = table.with_columns(missing).with_columns(
-        pl.col("_revision").fill_null(0).alias("revision"),
-        pl.col("records").fill_null(0),
-        pl.lit(value=False).alias("learning"),
-    )
-    counts = table["records"].to_numpy()
-    times = rows["time"].dt.epoch("us").fill_null(NO_TIME).to_numpy()
-    internal = [name for name in rows.columns if name.startswith("_") or name == "key"]
-    return Windows(
-        kind,
-        table.select(pl.col(name).cast(dtype) for name, dtype in WINDOW_SCHEMA.items()),
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        rows["template"].cast(pl.Int32).to_numpy(),
-        times,
-        np.arange(rows.height, dtype=np.int64),
-        vocabulary,
-        rows.drop(internal),
-    )
-
-
-def _empty(kind: WindowKind, vocabulary: tuple[Template, ...]) -> Windows:
-    none = np.empty(0, dtype=np.int64)
-    return Windows(
-        kind,
-        pl.DataFrame(schema=WINDOW_SCHEMA),
-        np.zeros(1, dtype=np.int64),
-        none.astype(np.int32),
-        none,
-        none,
-        vocabulary,
-        pl.DataFrame(schema={**RECORD_SCHEMA, "template": pl.Int32()}),
-    )
+        if over.sum() >= FEWEST_RESTING:
+            revision = pl.col("key").replace_strict(self._revisions, default=None, return_dtype=pl.Int64)
+            self._resting.take(records.filter(over).with_columns(revision.alias("_revision")))
+            records = records.filter(~over)
+            awake = set(records["key"])
+            self._revisions = {key: count for key, count in self._revisions.items() if key in awake}
+        self._open = records
 
 
 def _whole(value: object) -> int:

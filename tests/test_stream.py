@@ -421,8 +421,8 @@ def jobs_log(jobs=900, seed=1):
     lines = []
     for number in range(jobs):
         moment = START + timedelta(seconds=5 * number + chance.random())
-        wait = 60 + chance.random() * 9 if number % 30 == 0 else chance.random() * 2
-        wait = 3600 if number % 97 == 0 else wait
+        wait = 60 + chance.random() * 9 if number % 60 == 0 else chance.random() * 2
+        wait = 3600 if number % 197 == 0 else wait
         steps = [(0.0, "asked"), (0.5, "queued"), (0.5 + wait, "answered"), (1 + wait, "closed")]
         gone = number % 111 == 110
         lines += [
@@ -556,8 +556,8 @@ class Still:
 def test_a_stream_that_seldom_speaks_is_not_late_beside_one_that_never_stops():
     """Its last line is a record a second later, whatever the others do."""
     clock, buffers = Still(START), []
-    for second in range(1200):
-        names = ["busy", *(["seldom"] if second % 47 == 46 else [])]
+    for second in range(200):
+        names = ["busy", *(["seldom"] if second % 39 == 38 else [])]
         moment = START + timedelta(seconds=second + 0.3)
         for name in names:
             text = f"{moment:%Y-%m-%d %H:%M:%S},300 INFO {name}: tick {second}\n"
@@ -578,7 +578,7 @@ def test_a_stream_that_seldom_speaks_is_not_late_beside_one_that_never_stops():
         )
         windows = [verdict for _, verdict in ledger.verdicts() if verdict.service == "seldom"]
     assert telemetry.notes["late"] == 0
-    assert sum(verdict.window.records for verdict in windows) == 1200 // 47
+    assert sum(verdict.window.records for verdict in windows) == 200 // 39
 
 
 def test_a_backlog_of_several_logs_is_merged_by_time_though_it_is_read_in_pieces(tmp_path):
@@ -611,4 +611,4 @@ def test_time_never_goes_back_when_a_run_is_started_again(tmp_path):
     with Ledger(state) as ledger:
         assert json.loads(ledger.meta("place"))["watermark"] == before
     assert telemetry.notes["late"] == 1
-    assert sum(verdict.window.records for verdict in verdicts) == 401
+    assert sum(verdict.window.records for verdict in verdicts) == len(lines[400:]) + 1
