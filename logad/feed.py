@@ -1,5 +1,6 @@
 """Cuts what the sources yield into batches, the streams that are furthest behind in time first."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -98,16 +99,17 @@ class Feed:
         """What is appended."""
         limit = self._options.until_idle_seconds
         held: list[Buffer] = []
-        began = last = self._clock.now()
+        last = self._clock.now()
+        began = time.monotonic()  # how long a batch gathers is the machine's matter, not the log's
         while self._open:
             fresh = self._round(self._open)
             now = self._clock.now()
             if fresh:
-                began = began if held else now
+                began = began if held else time.monotonic()
                 last = now
                 held += fresh
             full = sum(len(buffer.data) for buffer in held) >= self._options.batch_bytes
-            if held and (full or not fresh or (now - began).total_seconds() >= _BATCH_SECONDS):
+            if held and (full or not fresh or time.monotonic() - began >= _BATCH_SECONDS):
                 yield Batch(held, cut_short=full)
                 held = []
                 self._catch_up()

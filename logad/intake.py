@@ -65,6 +65,16 @@ class Intake:
         """The greatest time each stream has told, microseconds; streams without times are left out."""
         return {name: stream.newest for name, stream in self._streams.items() if stream.newest != NO_TIME}
 
+    @property
+    def settled(self) -> bool:
+        """Whether no stream holds a record back."""
+        return not self._unfinished()
+
+    def _unfinished(self) -> list[int]:
+        """How far the streams are that hold a record back."""
+        streams = self._streams.values()
+        return [each.newest for each in streams if each.recorder.unfinished and each.newest != NO_TIME]
+
     def states(self) -> dict[str, StreamState]:
         """What the ledger keeps of each stream."""
         return {
@@ -121,17 +131,19 @@ class Intake:
         """How far time has come after each record, in whole beats, and where a late record makes a cut.
 
         The watermark is the greatest time so far. Of streams that are followed `live` it waits for those that
-        are less than 30 seconds behind; where there may be `more` to read, for all that may have more: those
-        that stood where the last ones read stood, or later, for what is furthest behind is read first. A
-        record older than the watermark before it is late: what is before it must be closed first, so that it
-        is late however the input was cut. Times are microseconds.
+        are less than 30 seconds behind, and for those whose last record is still held back; where there may
+        be `more` to read, for all that may have more: those that stood where the last ones read stood, or
+        later, for what is furthest behind is read first. A record older than the watermark before it is late:
+        what is before it must be closed first, so that it is late however the input was cut. Times are
+        microseconds.
         """
         times = records["time"].dt.epoch("us").fill_null(NO_TIME).to_numpy()
         passed = np.maximum.accumulate(times)
         newest = list(self.newest().values())
         if live and len(newest) > 1:
             least = self._read_from if more else max(newest) - LAG_MICROSECONDS
-            held = min(each for each in newest if each >= least)
+            waiting = [] if more else self._unfinished()
+            held = min(each for each in (*newest, *waiting) if each >= least or each in waiting)
             passed = np.minimum(passed, held if more else min(held, max(newest) - GRACE_MICROSECONDS))
         passed = np.where(passed == NO_TIME, NO_TIME, passed // beat * beat)
         marks = np.maximum(passed, before)

@@ -209,6 +209,11 @@ class Recorder:
         """The record held back, taken as complete."""
         return self._advance(final=True)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a last record is held back, since it may go on."""
+        return len(self._pending) > 0
+
     def state(self) -> bytes:
         """What a recorder in another process needs to go on from here."""
         stored = {

@@ -284,7 +284,11 @@ class _Run:
         """In silence time passes on the clock, if the log's times are near it: silence is judged too."""
         newest = max(self.intake.newest().values(), default=None)
         now = self._clock.now()
-        if newest is None or abs(now - datetime.fromtimestamp(newest / 1e6, UTC)) > _NEAR:
+        if (
+            newest is None
+            or not self.intake.settled
+            or abs(now - datetime.fromtimestamp(newest / 1e6, UTC)) > _NEAR
+        ):
             return
         mark = round((now - _GRACE).timestamp() * 1e6) // _BEAT * _BEAT
         if mark > self._watermark:

@@ -15,6 +15,9 @@ from logad.windows import Windows
 _WEIGHTY = 0.5  # a template is told if it holds so much of the energy of the heaviest
 
 
+_MOST_ROWS = 2_000  # heaviest distinct vectors that directions are found from where templates are as many
+
+
 class PcaConfig(PartConfig):
     """How much of the variance is normal."""
 
@@ -46,9 +49,7 @@ class PcaDetector(Detector):
         rows = np.log1p(distinct.counts) * self.weights
         share = distinct.weights / max(int(distinct.weights.sum()), 1)
         self.mean = share @ rows
-        centred = rows - self.mean
-        variances, directions = np.linalg.eigh((centred * share[:, None]).T @ centred)
-        variances, directions = np.maximum(variances[::-1], 0), directions[:, ::-1]
+        variances, directions = _principal((rows - self.mean) * np.sqrt(share)[:, None])
         total = float(variances.sum())
         kept = (
             int(np.searchsorted(np.cumsum(variances), self.config.variance * total)) + 1 if total > 0 else 0
@@ -117,3 +118,22 @@ class PcaDetector(Detector):
         self.mean = state["mean"]
         self.components = state["components"]
         return self
+
+
+def _principal(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Variances, largest first, and directions (templates, variances) of centred, weighted rows.
+
+    Found from the smaller of the two products of the matrix with itself: they share their eigenvalues.
+    """
+    count, width = rows.shape
+    if min(count, width) > _MOST_ROWS:
+        heaviest = np.argsort(-(rows**2).sum(axis=1), kind="stable")[:_MOST_ROWS]
+        rows = rows[np.sort(heaviest)]
+        count = _MOST_ROWS
+    if width <= count:
+        variances, directions = np.linalg.eigh(rows.T @ rows)
+        return np.maximum(variances[::-1], 0), directions[:, ::-1]
+    variances, sides = np.linalg.eigh(rows @ rows.T)
+    variances, sides = np.maximum(variances[::-1], 0), sides[:, ::-1]
+    lengths = np.sqrt(np.where(variances > variances.max(initial=0) * 1e-12, variances, np.inf))
+    return variances, (rows.T @ sides) / lengths
