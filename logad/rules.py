@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from logad.canonical import canonical
 from logad.errors import ConfigError
 from logad.shipped import shipped
 from logad.yaml_lines import Document, parse
@@ -313,8 +313,8 @@ def _wrong(rule: _Rule) -> Iterator[str]:
 
 
 def _as_seen(rule: _Rule, sample: str) -> str:
-    """Masks are tried on text whose digits in a row read as zeros."""
-    return re.sub(r"\d{2,}", lambda run: "0" * len(run[0]), sample) if isinstance(rule, Mask) else sample
+    """Masks are tried on flattened text."""
+    return canonical(sample) if isinstance(rule, Mask) else sample
 
 
 def _found(regex: str, text: str) -> bool:
