@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Final
 
+import numpy as np
 import polars as pl
 from drain3.drain import Drain
+from numpy.typing import NDArray
 
 from logad import masking
 from logad.merging import Siblings
@@ -102,24 +104,40 @@ class Miner:
 
     def assign(self, records: pl.DataFrame) -> pl.DataFrame:
         """The records with the column `template` (Int32): the code of each one's template."""
-        marked = masking.shapes(records["text"], self.rules.masks).with_columns(
-            records["level"].cast(pl.UInt8).fill_null(Level.UNKNOWN).alias("level")
+        level = pl.col("level").cast(pl.UInt8).fill_null(Level.UNKNOWN)
+        texts = records.select(masking.heads(records["text"]), level)
+        distinct = texts.group_by("text", "level", maintain_order=True).len("len")
+        distinct = distinct.with_columns(self.codes(distinct))
+        found = texts.join(distinct, on=["text", "level"], how="left", maintain_order="left")
+        return records.with_columns(found["template"])
+
+    def codes(self, distinct: pl.DataFrame) -> pl.Series:
+        """The code (Int32) of each row's template; the rows in order of first appearance.
+
+        Columns: `text`, the message without its header; `level`, a Level; `len`, how many records say so. Rows
+        may say the same, though it is faster when they do not.
+        """
+        marked = masking.shapes(distinct["text"], self.rules.masks).with_columns(
+            distinct["level"], distinct["len"]
         )
         if self._redact is not None:
             told = {shape: self._redact(shape) for shape in marked["shape"].unique()}
             secret = {shape: text for shape, text in told.items() if text != shape}
             marked = marked.with_columns(pl.col("shape").replace(secret)) if secret else marked
-        distinct = marked.group_by("shape", "level", maintain_order=True).len()
-        grave = self._graveness(distinct["shape"])
+        shapes = marked.group_by("shape", "level", maintain_order=True).agg(pl.col("len").sum())
+        grave = self._graveness(shapes["shape"])
         codes = [
             self._code(shape, level, graver, count)
-            for (shape, level, count), graver in zip(distinct.iter_rows(), grave, strict=True)
+            for (shape, level, count), graver in zip(shapes.iter_rows(), grave, strict=True)
         ]
-        distinct = distinct.with_columns(pl.Series("template", codes, dtype=pl.Int32))
-        found = marked.join(distinct, on=["shape", "level"], how="left", maintain_order="left")
         if self._telemetry is not None:
             self._telemetry.templates = len(self._templates)
-        return records.with_columns(found["template"])
+        shapes = shapes.with_columns(pl.Series("template", codes, dtype=pl.Int32))
+        return marked.join(shapes, on=["shape", "level"], how="left", maintain_order="left")["template"]
+
+    def standing(self) -> NDArray[np.int32]:
+        """For each code the one that stands for it by now: itself, or that which took its template in."""
+        return np.fromiter(map(self._standing, range(len(self._templates))), dtype=np.int32)
 
     def settled(self, records: pl.DataFrame) -> pl.DataFrame:
         """The records with the codes they would have, had all that is known been known from the start.
@@ -137,8 +155,9 @@ class Miner:
         >>> miner.vocabulary[0].text
         'fed the <*>'
         """
-        final = {code: self._standing(code) for code in self._merged}
-        return records.with_columns(pl.col("template").replace(final)) if final else records
+        if not self._merged:
+            return records
+        return records.with_columns(pl.Series("template", self.standing()[records["template"].to_numpy()]))
 
     def shapes(self, since: int = 0) -> list[tuple[str, int]]:
         """The distinct shapes learned, each with a level, in order, from number `since` on."""
