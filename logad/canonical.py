@@ -24,13 +24,13 @@ _DAY_AND_HOUR: Final = re.compile(r"[0-9]{2}T[0-9]{2}")
 def canonical(text: str) -> str:
     """The text with every value written in one way for its kind; texts of equal shape become equal.
 
-    A value is a run of ASCII letters and digits with a digit in it, unless it is a word: letters with just one
-    digit (`tty2`, `L1`, `sha256` is none). After this, two neighbouring digits (or `0x0`) stand in values only.
+    A value is a run of ASCII letters and digits with a digit in it, unless it is a word: letters with one
+    digit, such as `tty2` or `L1`. In what this gives, neighbouring digits and `0x0` stand for values only.
 
     >>> canonical("Received block blk_-1608999687919862906 of 67108864 from /10.250.19.102:54106 in 12ms")
     'Received block blk_-0000000000000000 of 000 from /000.000.000.000:000 in 000ms'
     >>> canonical("10:00:01 ROOT LOGIN ON tty2, node17a uses f81d4fae-7dec-11d0-a765-00a0c91e6bf6")
-    '00:00:00 ROOT LOGIN ON tty2, id00 uses 00000000-0000-0000-0000-000000000000'
+    '00:00:00 ROOT LOGIN ON tty2, 00id00 uses 00000000-0000-0000-0000-000000000000'
     """
 
     def flattened(match: re.Match[str]) -> str:
@@ -48,7 +48,7 @@ def _links(pair: str) -> str:
 
 
 @lru_cache(maxsize=1 << 16)
-def _flat(run: str, link: str) -> str:
+def _flat(run: str, link: str) -> str:  # noqa: PLR0911  (a kind a line)
     """How a run with a digit is written; `link` is what chains it to its neighbours."""
     width = len(run)
     if width > 2 and run[:2] in {"0x", "0X"}:  # noqa: PLR2004
@@ -74,4 +74,4 @@ def _named_or_measured(run: str, link: str) -> str:
     measured = _MEASURED.fullmatch(run)
     if measured:
         return ("00" if link and len(measured[1]) == 2 else "000") + measured[2]  # noqa: PLR2004
-    return "00T00" if link and _DAY_AND_HOUR.fullmatch(run) else "id00"
+    return "00T00" if link and _DAY_AND_HOUR.fullmatch(run) else "00id00"

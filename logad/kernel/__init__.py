@@ -1,0 +1,1 @@
+"""The one compiled pass over raw bytes, and what loads it."""

@@ -1,0 +1,124 @@
+"""Compiles the pass over raw bytes once for this machine, keeps the machine code, and loads it."""
+
+import ctypes
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import llvmlite.binding as llvm
+
+_NAME: Final = "logad_line_shapes"
+_MARK: Final = hashlib.sha256().digest_size
+_SOURCES: Final = (Path(__file__).with_name("source.py"), Path(__file__).parents[1] / "canonical.py")
+
+LineShapes = Callable[..., int]
+
+
+def compiled(tell: Callable[[str], None] | None = None) -> LineShapes | None:
+    """The pass `logad.kernel.source.line_shapes`, or None where no earlier run has left it.
+
+    With `tell` it is compiled then, which takes some seconds; `tell` is given a word about it before.
+
+    Raises:
+        OSError, ImportError, RuntimeError: it cannot be compiled here.
+    """
+    path = _cached()
+    code = _sound(path)
+    if code is None and tell is not None:
+        tell("compiling for this machine, once")
+        code = _object()
+        _keep(path, code)
+    return None if code is None else _loaded(code)
+
+
+@lru_cache(maxsize=1)
+def _loaded(code: bytes) -> LineShapes:
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+    engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    arguments = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_uint64] * 11]
+    function = ctypes.CFUNCTYPE(ctypes.c_int32, *arguments)(engine.get_function_address(_NAME))
+    return _plain(function, engine)
+
+
+def _plain(function: Callable[..., int], engine: object) -> LineShapes:
+    """The function without numba's calling convention; the engine must live as long as it."""
+
+    def line_shapes(*arguments: int) -> int:
+        lines, excuse = ctypes.c_int64(), ctypes.c_void_p()
+        status = function(ctypes.byref(lines), ctypes.byref(excuse), *arguments)
+        if status:
+            raise RuntimeError(f"{engine}: status {status}")
+        return lines.value
+
+    return line_shapes
+
+
+def _machine() -> llvm.TargetMachine:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3, jit=True
+    )
+
+
+def _object() -> bytes:
+    """Machine code of the pass alone, without what numba wraps around it."""
+    from numba import cfunc  # noqa: PLC0415  (a third of a second, only to compile)
+
+    from logad.kernel import source  # noqa: PLC0415  (imports numba)
+
+    module = llvm.parse_assembly(cfunc(source.SIGNATURE)(source.line_shapes).inspect_llvm())
+    for function in module.functions:
+        if function.name.startswith("cfunc."):
+            function.linkage = "internal"
+        elif not function.is_declaration:
+            function.name = _NAME
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, llvm.create_pass_builder(_machine(), llvm.create_pipeline_tuning_options()))
+    return bytes(_machine().emit_object(module))
+
+
+def _cached() -> Path:
+    """Where the machine code for this processor, these sources and these versions lies."""
+    told = [
+        llvm.get_host_cpu_name(),
+        llvm.get_process_triple(),
+        sys.version,
+        version("llvmlite"),
+        version("numba"),
+    ]
+    sources = [path.read_text(encoding="utf-8") for path in _SOURCES]
+    name = hashlib.sha256("\0".join([*told, *sources]).encode()).hexdigest()[:32]
+    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(folder) / "logad" / f"{name}.o"
+
+
+def _sound(path: Path) -> bytes | None:
+    """What `_keep` left, if nobody else could have written it and it is whole."""
+    try:
+        found = path.stat()
+        stored = path.read_bytes()
+    except OSError:
+        return None
+    own = found.st_uid == os.getuid() and not found.st_mode & 0o022
+    code, mark = stored[:-_MARK], stored[-_MARK:]
+    return code if own and hashlib.sha256(code).digest() == mark else None
+
+
+def _keep(path: Path, code: bytes) -> None:
+    """Leave the machine code for the next run; where that cannot be, the next run compiles again."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as draft:
+            draft.write(code + hashlib.sha256(code).digest())
+        Path(draft.name).replace(path)
+    except OSError:
+        return

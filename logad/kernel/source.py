@@ -1,0 +1,313 @@
+"""The source of the compiled pass: the shape of every line of a piece of text (imported only to compile it).
+
+Each 64 bytes become four bit masks (newline, digit, letter or digit, hexadecimal digit). Added to the mask of
+letters and digits, the mask of digits carries out of just those runs that hold a digit: their ends are found
+without a branch a byte. What stands between values is hashed as it is, a value only by its kind: the kinds of
+`logad.canonical`, whose results tell the same lines apart.
+
+Nothing here checks bounds: see `logad.kernel.loading`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from logad.canonical import CHAINED, HEX_RUN, LONG, MOST_UNIT
+
+Word = Any
+"""A word of 64 bits without a sign, or what llvmlite and numba hand around: neither has types."""
+SIGNATURE = types.int64(*[types.uint64] * 11)
+"""Of `line_shapes`: addresses and sizes."""
+
+_WINDOW = np.uint64(64)
+_ZERO, _ONE, _TWO, _EIGHT = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(8)
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_SEED = np.uint64(0xD6E8FEB86659FD93)
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_WORD, _NUMBER, _PIECE, _LONG, _HEX, _NAMED, _MEASURED, _SHORT_MEASURED, _HOUR, _OTHER = map(
+    np.uint64, range(10)
+)
+_SIZES = tuple(map(np.uint64, CHAINED))
+_LONG_SIZE, _HEX_SIZE, _UNIT_SIZE = np.uint64(LONG), np.uint64(HEX_RUN), np.uint64(MOST_UNIT)
+
+_I1, _I8, _I64 = ir.IntType(1), ir.IntType(8), ir.IntType(64)
+
+
+def _at(builder: Word, address: Word, kind: Word) -> Word:
+    return builder.inttoptr(address, kind.as_pointer())
+
+
+@intrinsic
+def _classes(_context: Word, _address: Word) -> Word:
+    """Four masks of the 64 bytes at an address: newline, digit, letter or digit, hexadecimal digit."""
+    signature = types.UniTuple(types.uint64, 4)(types.uint64)
+
+    def generate(context: Word, builder: Word, _signature: Word, arguments: Word) -> Word:
+        vector = ir.VectorType(_I8, 64)
+        text = builder.load(_at(builder, arguments[0], vector))
+        text.align = 1
+
+        def all_of(value: int) -> Word:
+            return ir.Constant(vector, [value] * 64)
+
+        def among(values: Word, first: str, count: int) -> Word:
+            return builder.icmp_unsigned("<", builder.sub(values, all_of(ord(first))), all_of(count))
+
+        small = builder.or_(text, all_of(0x20))
+        digit = among(text, "0", 10)
+        flags = (
+            builder.icmp_unsigned("==", text, all_of(ord("\n"))),
+            digit,
+            builder.or_(digit, among(small, "a", 26)),
+            builder.or_(digit, among(small, "a", 6)),
+        )
+        return context.make_tuple(builder, signature.return_type, [builder.bitcast(f, _I64) for f in flags])
+
+    return signature, generate
+
+
+def _loading(bits: int) -> Callable[..., Word]:
+    @intrinsic
+    def load(_context: Word, _address: Word) -> Word:
+        def generate(_context: Word, builder: Word, _signature: Word, arguments: Word) -> Word:
+            value = builder.load(_at(builder, arguments[0], ir.IntType(bits)))
+            value.align = 1
+            return builder.zext(value, _I64) if bits < 64 else value
+
+        return types.uint64(types.uint64), generate
+
+    return load
+
+
+def _storing(bits: int) -> Callable[..., Word]:
+    @intrinsic
+    def store(_context: Word, _address: Word, _value: Word) -> Word:
+        def generate(context: Word, builder: Word, _signature: Word, arguments: Word) -> Word:
+            address, value = arguments
+            value = builder.trunc(value, ir.IntType(bits)) if bits < 64 else value
+            builder.store(value, _at(builder, address, ir.IntType(bits)), align=1)
+            return context.get_dummy_value()
+
+        return types.void(types.uint64, types.uint64), generate
+
+    return store
+
+
+def _counting(name: str) -> Callable[..., Word]:
+    @intrinsic
+    def count(_context: Word, _value: Word) -> Word:
+        def generate(_context: Word, builder: Word, _signature: Word, arguments: Word) -> Word:
+            kinds = [_I64] if name == "llvm.ctpop" else [_I64, _I1]
+            function = builder.module.declare_intrinsic(name, [_I64], ir.FunctionType(_I64, kinds))
+            return builder.call(function, [arguments[0], *([ir.Constant(_I1, 0)] * (len(kinds) - 1))])
+
+        return types.uint64(types.uint64), generate
+
+    return count
+
+
+_load8, _load32, _load64 = _loading(8), _loading(32), _loading(64)
+_store32, _store64 = _storing(32), _storing(64)
+_trailing, _leading, _ones = _counting("llvm.cttz"), _counting("llvm.ctlz"), _counting("llvm.ctpop")
+
+
+@njit(inline="always")
+def _lowest(count: Word) -> Word:
+    """A mask of the `count` lowest bits, 0 to 64 of them."""
+    return _ALL if count >= _WINDOW else (_ONE << count) - _ONE
+
+
+@njit(inline="always")
+def _mixed(state: Word, word: Word) -> Word:
+    state = (state ^ word) * _FACTOR
+    return state ^ (state >> np.uint64(32))
+
+
+@njit(inline="always")
+def _hashed(state: Word, start: Word, end: Word) -> Word:
+    """The hash of the text from `start` to `end` on top of what was hashed; reads up to 7 bytes behind it."""
+    while start + _EIGHT <= end:
+        state = _mixed(state, _load64(start))
+        start += _EIGHT
+    rest = end - start
+    if rest:
+        state = _mixed(state, _load64(start) & _lowest(rest * _EIGHT))
+    return _mixed(state, rest)  # bytes of zero at the end count
+
+
+@njit(inline="always")
+def _is_hex(byte: Word) -> Word:
+    return byte - np.uint64(48) < np.uint64(10) or (byte | np.uint64(32)) - np.uint64(97) < np.uint64(6)
+
+
+@njit(inline="always")
+def _link(start: Word, end: Word) -> Word:
+    """The `:` or `-` that chains a run to a hexadecimal digit beyond it, or zero."""
+    byte = _load8(start - _ONE)
+    if (byte == np.uint64(58) or byte == np.uint64(45)) and _is_hex(_load8(start - _TWO)):
+        return byte
+    byte = _load8(end)
+    if (byte == np.uint64(58) or byte == np.uint64(45)) and _is_hex(_load8(end + _ONE)):
+        return byte
+    return _ZERO
+
+
+@njit(inline="always")
+def _kind(start: Word, end: Word, digits: Word, first: Word, last: Word, all_hex: Word) -> Word:
+    """The kind of a run with `digits` digits between its bytes `first` and `last`: as `canonical._flat`."""
+    size = end - start
+    if (
+        size > _TWO
+        and _load8(start) == np.uint64(48)
+        and _load8(start + _ONE) | np.uint64(32) == np.uint64(120)
+    ):
+        return _HEX
+    chained = size == _SIZES[0] or size == _SIZES[1] or size == _SIZES[2] or size == _SIZES[3]
+    if digits == size:
+        if size >= _LONG_SIZE:
+            return _LONG
+        return _PIECE if chained and _link(start, end) != _ZERO else _NUMBER
+    if all_hex:
+        if chained:
+            link = _link(start, end)
+            if link != _ZERO and (size > _TWO or link == np.uint64(58)):
+                return _PIECE
+        if size >= _HEX_SIZE:
+            return _HEX
+    if digits == _ONE:
+        return _WORD
+    together = last - first + _ONE == digits
+    if together and last == size - _ONE:
+        return _NAMED
+    if together and first == _ZERO and size - digits <= _UNIT_SIZE:
+        return _SHORT_MEASURED if digits == _TWO and _link(start, end) != _ZERO else _MEASURED
+    if size == np.uint64(5) and digits == np.uint64(4) and _load8(start + _TWO) == np.uint64(84):
+        return _HOUR if _link(start, end) != _ZERO else _OTHER
+    return _OTHER
+
+
+@njit(inline="always")
+def _past(
+    state: Word, cut: Word, start: Word, end: Word, digits: Word, first: Word, last: Word, all_hex: Word
+) -> Word:
+    """The hash and the place from which text is not hashed yet, behind a run with digits."""
+    kind = _kind(start, end, digits, first, last, all_hex)
+    if kind == _WORD:
+        return state, cut
+    state = _hashed(state, cut, start + first if kind == _NAMED else start)
+    state = _mixed(state, kind << _EIGHT | (end - start if kind == _PIECE else _ZERO))
+    measured = kind == _MEASURED or kind == _SHORT_MEASURED
+    return state, start + last + _ONE if measured else end
+
+
+@njit(inline="always")
+def _long_run(start: Word) -> Word:
+    """End, digits, first and last digit, and whether all is hexadecimal, of a run longer than a window."""
+    end = start
+    digits, first, last, all_hex = _ZERO, _ZERO, _ZERO, True
+    while True:
+        byte = _load8(end)
+        digit = byte - np.uint64(48) < np.uint64(10)
+        if not digit and not (byte | np.uint64(32)) - np.uint64(97) < np.uint64(26):
+            return end, digits, first, last, all_hex
+        if digit:
+            last = end - start
+            first = last if digits == _ZERO else first
+            digits += _ONE
+        all_hex = all_hex and _is_hex(byte)
+        end += _ONE
+
+
+def line_shapes(
+    text: Word,
+    size: Word,
+    ids: Word,
+    starts: Word,
+    keys: Word,
+    numbers: Word,
+    last_key: Word,
+    firsts: Word,
+    lengths: Word,
+    counters: Word,
+    most: Word,
+) -> Word:
+    """Write each line's shape and start; how many lines were done before there was no room for a shape.
+
+    Addresses: `text` of `size` bytes, ending with a newline; `ids` int32 and `starts` int32, one a line; the
+    table of shapes `keys` uint64 and `numbers` int32 of `last_key` + 1 entries, a power of two; `firsts` and
+    `lengths` int32 of the first line of each new shape; `counters` int64: shapes known, bytes done.
+    """
+    end = text + size
+    known = _load64(counters)
+    new = _ZERO
+    lines = _ZERO
+    place, line, cut = text, text, text
+    state = _SEED
+    while place < end:
+        newline, digit, alnum, hexadecimal = _classes(place)
+        stop = _trailing(newline) if newline else _WINDOW
+        inside = _lowest(stop)
+        alnum &= inside
+        digit &= inside
+        ends = (alnum + digit) & ~alnum
+        while ends:
+            run_end = _trailing(ends)
+            ends &= ends - _ONE
+            before = _lowest(run_end)
+            gap = ~alnum & before
+            run_start = _WINDOW - _leading(gap) if gap else _ZERO
+            digits = (digit & before) >> run_start
+            state, cut = _past(
+                state,
+                cut,
+                place + run_start,
+                place + run_end,
+                _ones(digits),
+                _trailing(digits),
+                np.uint64(63) - _leading(digits),
+                (~hexadecimal & before) >> run_start == _ZERO,
+            )
+        if stop == _WINDOW:
+            # What touches the window's end is looked at again as a whole.
+            gap = ~alnum
+            run_start = _WINDOW - _leading(gap) if gap else _ZERO
+            if run_start > _ZERO:
+                place += run_start
+                continue
+            run_end, digits, first, last, all_hex = _long_run(place)
+            if digits:
+                state, cut = _past(state, cut, place, run_end, digits, first, last, all_hex)
+            place = run_end
+            continue
+        line_end = place + stop
+        place = line_end + _ONE
+        if line_end > cut and _load8(line_end - _ONE) == np.uint64(13):
+            line_end -= _ONE
+        state = _hashed(state, cut, line_end)
+        state = _ONE if state == _ZERO else state  # zero marks free entries
+        entry = (state ^ (state >> np.uint64(29))) & last_key
+        key = _load64(keys + entry * _EIGHT)
+        while key != _ZERO and key != state:
+            entry = (entry + _ONE) & last_key
+            key = _load64(keys + entry * _EIGHT)
+        if key == _ZERO:
+            if known + new >= most:
+                place = line
+                break
+            _store64(keys + entry * _EIGHT, state)
+            _store32(numbers + entry * np.uint64(4), known + new)
+            _store32(firsts + new * np.uint64(4), line - text)
+            _store32(lengths + new * np.uint64(4), line_end - line)
+            new += _ONE
+        _store32(ids + lines * np.uint64(4), _load32(numbers + entry * np.uint64(4)))
+        _store32(starts + lines * np.uint64(4), line - text)
+        lines += _ONE
+        line, cut = place, place
+        state = _SEED
+    _store64(counters, known + new)
+    _store64(counters + _EIGHT, place - text)
+    return lines

@@ -1,0 +1,178 @@
+"""Shapes of lines: the compiled pass and its oracle tell the same lines apart, whatever the bytes."""
+
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from logad import shapes
+from logad.canonical import canonical
+from logad.kernel import loading
+from logad.shapes import Numbered, Shapes
+
+PLAINLY, COMPILED = 1 << 60, 0
+RUNS = st.sampled_from(
+    ["1", "42", "0x1f", "0xg", "tty2", "L1", "node17", "x7k2p", "10ms", "12MiB", "3h5m", "ab12", "a489c868", "b",
+     "9F", "2024", "05", "01T10", "2a", "f81d4fae", "7dec", "00a0c91e6bf6", "1234567890123456", "id00", "00id00",
+     "a" * 63, "a" * 64 + "1", "1" * 65, "0x" + "f" * 70, "g" * 130, "9" * 62 + "ms", "deadbeef", "x" * 66 + "12"]
+)  # fmt: skip
+GLUE = st.sampled_from(
+    [" ", ":", "-", ".", "/", "_", "", "é", "\t", "\r", "\0", '"', "  ", "\n", "\r\n", "::"]
+)
+LINES = st.lists(st.tuples(RUNS, GLUE), max_size=40).map(
+    lambda parts: "".join(itertools.chain(*parts)).encode()
+)
+BYTES = st.one_of(
+    LINES,
+    st.binary(max_size=400),
+    st.text("0123456789abcdefxT:-. \n\rZé_", max_size=400).map(str.encode),
+)  # fmt: skip
+
+
+def parts(texts: list[bytes], worth_compiling: int, most: int = shapes.MOST) -> list[Numbered]:
+    """What is told of these texts one after the other."""
+    numbering = Shapes(most, worth_loading=PLAINLY, worth_compiling=worth_compiling)
+    return [part for text in texts for part in numbering.number(text)]
+
+
+def told(found: list[Numbered]) -> list[tuple]:
+    return [
+        (*(getattr(part, name).tolist() for name in ("ids", "starts", "firsts", "ends")), part.anew)
+        for part in found
+    ]
+
+
+@given(st.lists(BYTES, min_size=1, max_size=3))
+@example([b""])
+@example([b"\n"])
+@example([b"\r\n\r\n"])
+@example([b"1" * 64 + b"\n" + b"1" * 63 + b"\n"])
+@example([b"a" * 64, b"a" * 63 + b"1"])
+@settings(max_examples=500, deadline=None)
+def test_the_compiled_pass_numbers_lines_as_its_oracle_does(texts):
+    assert told(parts(texts, COMPILED)) == told(parts(texts, PLAINLY))
+
+
+@given(st.lists(BYTES, min_size=1, max_size=3), st.integers(1, 4))
+@settings(max_examples=200, deadline=None)
+def test_numbers_begin_anew_at_the_same_lines_when_there_are_too_many_shapes(texts, most):
+    compiled = parts(texts, COMPILED, most)
+    assert told(compiled) == told(parts(texts, PLAINLY, most))
+    for part in compiled:
+        assert part.ids.max(initial=0) < most
+
+
+@given(BYTES)
+@settings(max_examples=300, deadline=None)
+def test_two_lines_have_one_number_just_when_their_canonical_texts_are_equal(text):
+    (part,) = parts([text + b"\n"], COMPILED)
+    lines = [line.removesuffix(b"\r") for line in (text + b"\n").split(b"\n")[:-1]]
+    texts = [canonical(line.decode("utf-8", "surrogateescape")) for line in lines]
+    first = {canon: index for index, canon in reversed(list(enumerate(texts)))}
+    assert [int(np.flatnonzero(part.ids == number)[0]) for number in part.ids] == [
+        first[canon] for canon in texts
+    ]
+
+
+@given(BYTES, st.integers(0, 400))
+@settings(max_examples=200, deadline=None)
+def test_numbers_do_not_depend_on_where_the_text_is_cut(text, cut):
+    text += b"\n"
+    cut = text.find(b"\n", min(cut, len(text) - 1)) + 1
+    pieces = [part for part in (text[:cut], text[cut:]) if part]
+    whole = np.concatenate([part.ids for part in parts([text], COMPILED)])
+    assert np.concatenate([part.ids for part in parts(pieces, COMPILED)]).tolist() == whole.tolist()
+
+
+@given(BYTES, st.binary(min_size=1, max_size=64))
+@settings(max_examples=200, deadline=None)
+def test_what_lies_behind_a_text_in_memory_changes_nothing(text, other):
+    numbering = Shapes(worth_compiling=COMPILED)
+    list(numbering.number(other * 40))  # leaves its bytes where the next text will lie
+    fresh = parts([b"start\n", text], COMPILED)[1:]
+    list(numbering.number(b"start\n"))
+    again = list(numbering.number(text))
+    assert [part.starts.tolist() for part in again] == [part.starts.tolist() for part in fresh]
+    assert [np.unique(part.ids, return_inverse=True)[1].tolist() for part in again] == [
+        np.unique(part.ids, return_inverse=True)[1].tolist() for part in fresh
+    ]
+
+
+def test_the_pass_reads_nothing_outside_the_room_it_is_given(monkeypatch):
+    """The room's ends lie at pages that no one may read: a byte too far ends this process."""
+    script = """
+import ctypes, mmap, numpy as np
+from logad import shapes
+libc = ctypes.CDLL(None, use_errno=True)
+page = mmap.PAGESIZE
+def guarded(size):
+    pages = -(-size // page) + 2
+    room = mmap.mmap(-1, pages * page)
+    start = np.frombuffer(room, dtype=np.uint8).ctypes.data
+    for at in (start, start + (pages - 1) * page):
+        assert libc.mprotect(ctypes.c_void_p(at), page, 0) == 0
+    whole = np.frombuffer(room, dtype=np.uint8)
+    return whole[(pages - 1) * page - size : (pages - 1) * page], whole[page : page + size]
+for ending in (0, 1):
+    for text in (b"1", b"a1" * 40, b"a" * 200, b"x\\n" * 65, b"1:1" * 21, b"deadbeef-0000-1111:22", b"", b"\\n"):
+        size = len(text) + (not text.endswith(b"\\n"))
+        counted = shapes.Shapes(worth_compiling=0)
+        list(counted.number(b"-"))
+        counted._pass._room = guarded(shapes._BEFORE + size + shapes._BEHIND)[ending]
+        counted._pass._room[: shapes._BEFORE] = 10
+        list(counted.number(text))
+print("unharmed")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "unharmed\n", done.stderr
+
+
+def test_it_is_compiled_once_with_a_word_and_then_found_in_the_cache(tmp_path):
+    script = "from logad.shapes import Shapes; list(Shapes(worth_compiling=0, tell=print).number(b'a 1'))"
+    environ = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, env=environ, check=True
+        )
+        for _ in "12"
+    ]
+    assert [run.stdout for run in runs] == ["compiling for this machine, once\n", ""]
+    (kept,) = (tmp_path / "logad").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-1] + b"?")
+    third = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environ, check=True
+    )
+    assert third.stdout == "compiling for this machine, once\n"
+
+
+def test_machine_code_that_others_may_have_written_is_not_run(tmp_path):
+    path = tmp_path / "pass.o"
+    loading._keep(path, b"code")
+    assert loading._sound(path) == b"code"
+    path.chmod(0o666)
+    assert loading._sound(path) is None
+
+
+def test_where_it_cannot_be_compiled_the_result_is_the_same_and_the_reason_is_told(monkeypatch):
+    def missing(_tell):
+        raise ImportError("no compiler")
+
+    monkeypatch.setattr(loading, "compiled", missing)
+    heard = []
+    numbering = Shapes(worth_compiling=0, tell=heard.append)
+    assert [part.ids.tolist() for part in numbering.number(b"a 1\na 2\nb")] == [[0, 0, 1]]
+    assert heard == ["cannot be compiled here, so this is slower: no compiler"]
+
+
+@pytest.mark.parametrize("worth", [PLAINLY, COMPILED])
+def test_a_million_unique_lines_are_held_in_bounded_tables(worth):
+    words = ("".join(pair) for pair in itertools.product("abcdefghij", repeat=4))
+    text = "\n".join(words).encode()
+    found = parts([text], worth, most=1000)
+    assert len(found) == 10
+    assert all(len(part.firsts) == 1000 for part in found)
