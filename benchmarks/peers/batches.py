@@ -1,0 +1,39 @@
+"""logad on batches of a hundred raw lines, as `watch` gets them: warm, without the start of a process.
+
+python benchmarks/peers/batches.py LOG
+"""
+
+import sys
+from pathlib import Path
+
+from clocked import clocked
+
+from logad.mining import Miner
+from logad.recording import Overrides, Recorder, detect
+from logad.telemetry import Telemetry
+from logad.types import Buffer
+
+BATCH_LINES = 100
+WARM_LINES = 2000
+
+
+def batches(path: Path) -> None:
+    """Print what the batches after the first ones take."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    miner = Miner()
+    recorder = Recorder(detect(b"".join(lines[:WARM_LINES]), path.name, Overrides(), None), Telemetry())
+
+    def mine(batch: list[bytes]) -> None:
+        miner.assign(recorder.push(Buffer(path.name, path.name, b"".join(batch), 1, "")))
+
+    def rest() -> int:
+        for start in range(WARM_LINES, len(lines), BATCH_LINES):
+            mine(lines[start : start + BATCH_LINES])
+        return len(miner.vocabulary)
+
+    mine(lines[:WARM_LINES])
+    clocked(rest, len(lines) - WARM_LINES)
+
+
+if __name__ == "__main__":
+    batches(Path(sys.argv[1]))
