@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from logad import rules
+from logad import pinning, rules
 from logad.errors import ConfigError, LogadError
 from logad.preparation import Setup
 from logad.rendering import Renderer
@@ -56,7 +56,7 @@ def _checked(name: str, look: Callable[[], str]) -> Check:
 
 
 def _rules_told(loaded: rules.Rules) -> str:
-    if problems := rules.check_rules(loaded):
+    if problems := [*rules.check_rules(loaded), *pinning.check(loaded)]:
         raise ConfigError("rules", problems[0])
     return f"{len(loaded.masks)} masks, {len(loaded.severities)} severities, {len(loaded.mutes)} mutes"
 

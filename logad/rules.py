@@ -1,4 +1,4 @@
-"""Loads the rules people can read and replace: what is masked, which words are grave, what is muted."""
+"""Loads the rules people can read and replace: masks, grave words, mutes, formats, templates."""
 
 import hashlib
 import os
@@ -109,6 +109,62 @@ class Format(_Rule):
     """How the group `time` is written, as in strptime; none: as one of the known formats."""
 
 
+_ANYTHING: Final = "<*>"
+_ACTIONS: Final = ("pin", "split", "merge", "rename", "ignore")
+
+
+class TemplateRule(_Rule):
+    """What template messages shall have: one of pin, split, merge, rename and ignore, each by text.
+
+    A text is written as templates are: `<NUM>` and the like stand for a variable of that type, `<*>` for
+    anything. It is compared with messages whose variables the masks have replaced, from end to end; the
+    first rule that fits decides.
+    """
+
+    pin: str | None = None
+    """Every message that fits this text has exactly this template."""
+    split: str | None = None
+    """Messages that fit are apart by the words that stand at `<*>`, which never become a variable."""
+    word: int | None = Field(default=None, ge=1)
+    """With `split`: only the `<*>` in this word of the text counts, from 1; the others stay variables."""
+    values: Regex | None = None
+    """With `split`: words stay apart that this fits as a whole; all others are one `<*>`."""
+    merge: tuple[str, ...] = ()
+    """Every message that fits one of these texts has the template `into`."""
+    into: str | None = None
+    rename: str | None = None
+    """The template of this text is shown by the name `to`; its id stays."""
+    to: str | None = Field(default=None, min_length=1)
+    ignore: str | None = None
+    """Messages that fit are counted as dropped, and judged by nobody."""
+
+    @model_validator(mode="after")
+    def _does_one_thing(self) -> "TemplateRule":
+        asked = {name: getattr(self, name) for name in _ACTIONS}
+        given = [name for name, text in asked.items() if text]
+        if len(given) != 1:
+            raise ValueError(f"found {' and '.join(given) or 'none'}; give one of {', '.join(_ACTIONS)}")
+        for name, action in (("into", "merge"), ("to", "rename")):
+            if (getattr(self, name) is not None) != (given == [action]):
+                raise ValueError(f"`{action}` and `{name}` go together")
+        if self.split is None and (self.word is not None or self.values is not None):
+            raise ValueError("`word` and `values` go with `split`")
+        words = (self.split or _ANYTHING).split()
+        if not any(_ANYTHING in word for word in words[(self.word or 1) - 1 : self.word]):
+            raise ValueError(f"`split` needs a {_ANYTHING} where the words stand that stay apart")
+        return self
+
+    @property
+    def action(self) -> str:
+        """What it does: pin, split, merge, rename or ignore."""
+        return next(name for name in _ACTIONS if getattr(self, name))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts that messages are compared with."""
+        return self.merge or (next(text for name in _ACTIONS if (text := getattr(self, name))),)
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """All rules in force, in the order in which they are tried."""
@@ -117,6 +173,7 @@ class Rules:
     severities: tuple[Severity, ...]
     mutes: tuple[Mute, ...]
     formats: tuple[Format, ...] = ()
+    templates: tuple[TemplateRule, ...] = ()
 
     def muted(self, service: str, template_id: str | None, text: str, now: datetime) -> Mute | None:
         """The first mute that covers this, or None.
@@ -138,6 +195,7 @@ _KINDS: Final[dict[str, type[_Rule]]] = {
     "severities": Severity,
     "mutes": Mute,
     "formats": Format,
+    "templates": TemplateRule,
 }
 
 _Kind = TypeVar("_Kind", bound=_Rule)
@@ -157,12 +215,18 @@ def load(folders: Sequence[Path] = ()) -> Rules:
     if problems:
         raise ConfigError("rules", f"{len(problems)} faults", advice=problems[0], problems=tuple(problems))
     return Rules(
-        _merged(layers, Mask), _merged(layers, Severity), _merged(layers, Mute), _merged(layers, Format)
+        _merged(layers, Mask),
+        _merged(layers, Severity),
+        _merged(layers, Mute),
+        _merged(layers, Format),
+        _merged(layers, TemplateRule),
     )
 
 
 def check_rules(rules: Rules) -> list[str]:
     """Every sample that a rule treats wrongly, every rule but a mute without samples; empty if all is well.
+
+    Those of template rules are compared as messages are: see `pinning.check`.
 
     >>> check_rules(Rules((), (Severity(name="e", regex="error", matches=["fine"], misses=["x"]),), ()))
     ["severity 'e' does not match its sample 'fine'"]
@@ -172,13 +236,14 @@ def check_rules(rules: Rules) -> list[str]:
 
 
 def digest(rules: Rules) -> str:
-    """A hash of the rules that influence verdicts; what is muted influences only what is sent.
+    """A hash of the rules that influence verdicts; what is muted or renamed influences only what is told.
 
     >>> rules = load()
     >>> digest(rules) == digest(replace(rules, mutes=()))
     True
     """
-    told = [rule.model_dump_json() for rule in (*rules.masks, *rules.severities, *rules.formats)]
+    templates = [rule for rule in rules.templates if rule.rename is None]
+    told = [rule.model_dump_json() for rule in (*rules.masks, *rules.severities, *rules.formats, *templates)]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 

@@ -36,6 +36,7 @@ def config_(path: Path | None, as_schema: bool) -> int:
 def rules(config: Path | None) -> int:
     """Lists the rules in force and checks each against its samples."""
     from logad import api
+    from logad.pinning import check
     from logad.rules import check_rules
 
     loaded = api.rules_in_force(config)
@@ -45,7 +46,9 @@ def rules(config: Path | None) -> int:
         click.echo(f"severity  {severity.name:<24} {'raises':<12} {severity.regex}")
     for mute in loaded.mutes:
         click.echo(f"mute      {mute.name:<24} {mute.reason}")
-    problems = check_rules(loaded)
+    for rule in loaded.templates:
+        click.echo(f"template  {rule.name:<24} {rule.action:<12} {' | '.join(rule.texts)}")
+    problems = [*check_rules(loaded), *check(loaded)]
     for problem in problems:
         click.echo(f"logad: {problem}", err=True)
     return ExitCode.CONFIGURATION if problems else ExitCode.DONE
