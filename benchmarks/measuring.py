@@ -78,13 +78,13 @@ def run(
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         errors.seek(0)
-        told = errors.read().decode(errors="replace").strip().splitlines()
+        told = errors.read().decode(errors="replace")
         return Run(
             output.read().decode(errors="replace"),
             seconds,
             usage.ru_utime + usage.ru_stime,
             usage.ru_maxrss * 1024,
-            _fault(process.returncode, told[-1] if told else "", late=seconds >= limit_seconds),
+            _fault(process.returncode, told, late=seconds >= limit_seconds),
         )
 
 
@@ -107,9 +107,12 @@ def templates(path: Path, state: Path, *options: str | Path, command: str = "tem
 
 
 def _fault(code: int, told: str, *, late: bool) -> str:
+    """Why a process failed: its last line about memory, else its last line."""
     if code == 0:
         return ""
     if late:
         return "stopped, it took too long"
+    lines = told.strip().splitlines() or [""]
+    why = ([line for line in lines if "memory" in line.lower()] or lines)[-1]
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    return f"{how}: {told[:200]}" if told else how
+    return f"{how}: {why[:160]}"

@@ -9,7 +9,8 @@ words, hardly two of one shape: memory ten times a second against the lines read
 in the cache. Lines read are known from the bytes the process has read; a file that is mapped into memory is
 not read that way, and the graph is against time instead.
 
-Each run may take --cap-gb of address space, so that one that is not bounded ends before the machine does.
+Each run may take --cap-gb of address space, about a gigabyte of which is never touched, so that one that is
+not bounded ends before the machine does.
 """
 
 import argparse
