@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from logad import shapes
 from logad.canonical import canonical
 from logad.kernel import loading
-from logad.shapes import Numbered, Shapes
+from logad.kernel.numbered import Numbered
+from logad.kernel.passes import flatten
+from logad.shapes import Shapes, flattened
 
 PLAINLY, COMPILED = 1 << 60, 0
 RUNS = st.sampled_from(
@@ -108,6 +110,7 @@ def test_the_pass_reads_nothing_outside_the_room_it_is_given(monkeypatch):
     script = """
 import ctypes, mmap, numpy as np
 from logad import shapes
+from logad.kernel import passes
 libc = ctypes.CDLL(None, use_errno=True)
 page = mmap.PAGESIZE
 def guarded(size):
@@ -123,8 +126,8 @@ for ending in (0, 1):
         size = len(text) + (not text.endswith(b"\\n"))
         counted = shapes.Shapes(worth_compiling=0)
         list(counted.number(b"-"))
-        counted._pass._room = guarded(shapes._BEFORE + size + shapes._BEHIND)[ending]
-        counted._pass._room[: shapes._BEFORE] = 10
+        counted._table._room = guarded(passes.BEFORE + size + passes.BEHIND)[ending]
+        counted._table._room[: passes.BEFORE] = 10
         list(counted.number(text))
 print("unharmed")
 """
@@ -176,3 +179,18 @@ def test_a_million_unique_lines_are_held_in_bounded_tables(worth):
     found = parts([text], worth, most=1000)
     assert len(found) == 10
     assert all(len(part.firsts) == 1000 for part in found)
+
+
+@given(BYTES)
+@settings(max_examples=500, deadline=None)
+def test_the_compiled_pass_writes_canonical_texts_as_the_oracle_does(text):
+    list(Shapes(worth_compiling=COMPILED).number(b"-"))  # it is compiled now
+    lines = text.decode("utf-8", "surrogateescape")
+    assert flatten(text, loading.compiled()).decode("utf-8", "surrogateescape") == canonical(lines)
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"])), max_size=20))
+def test_many_texts_are_flattened_as_one_is(texts):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shapes, "WORTH_LOADING", 0)
+        assert flattened(texts) == [canonical(text) for text in texts]

@@ -1,4 +1,4 @@
-"""Compiles the pass over raw bytes once for this machine, keeps the machine code, and loads it."""
+"""Compiles the passes over raw bytes once for this machine, keeps the machine code, and loads it."""
 
 import ctypes
 import hashlib
@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,20 +14,27 @@ from typing import Final
 
 import llvmlite.binding as llvm
 
-_NAME: Final = "logad_line_shapes"
+_PREFIX: Final = "logad_"
+_WORDS: Final = {"line_shapes": 11, "flatten": 3}  # how many each function takes
 _MARK: Final = hashlib.sha256().digest_size
 _SOURCES: Final = (Path(__file__).with_name("source.py"), Path(__file__).parents[1] / "canonical.py")
 
-LineShapes = Callable[..., int]
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """The functions of `logad.kernel.source` by their names; they take and give back words of 64 bits."""
+
+    line_shapes: Callable[..., int]
+    flatten: Callable[..., int]
 
 
-def compiled(tell: Callable[[str], None] | None = None) -> LineShapes | None:
-    """The pass `logad.kernel.source.line_shapes`, or None where no earlier run has left it.
+def compiled(tell: Callable[[str], None] | None = None) -> Passes | None:
+    """The passes, or None where no earlier run has left them.
 
-    With `tell` it is compiled then, which takes some seconds; `tell` is given a word about it before.
+    With `tell` they are compiled then, which takes some seconds; `tell` is given a word about it before.
 
     Raises:
-        OSError, ImportError, RuntimeError: it cannot be compiled here.
+        OSError, ImportError, RuntimeError: they cannot be compiled here.
     """
     path = _cached()
     code = _sound(path)
@@ -38,26 +46,27 @@ def compiled(tell: Callable[[str], None] | None = None) -> LineShapes | None:
 
 
 @lru_cache(maxsize=1)
-def _loaded(code: bytes) -> LineShapes:
+def _loaded(code: bytes) -> Passes:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    arguments = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_uint64] * 11]
-    function = ctypes.CFUNCTYPE(ctypes.c_int32, *arguments)(engine.get_function_address(_NAME))
-    return _plain(function, engine)
+    return Passes(**{name: _callable(engine, name) for name in _WORDS})
 
 
-def _plain(function: Callable[..., int], engine: object) -> LineShapes:
-    """The function without numba's calling convention; the engine must live as long as it."""
+def _callable(engine: llvm.ExecutionEngine, name: str) -> Callable[..., int]:
+    """A function without numba's calling convention: a status is returned, the result is written."""
+    address = engine.get_function_address(_PREFIX + name)
+    kinds = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_uint64] * _WORDS[name]]
+    function = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(address)
 
-    def line_shapes(*arguments: int) -> int:
-        lines, excuse = ctypes.c_int64(), ctypes.c_void_p()
-        status = function(ctypes.byref(lines), ctypes.byref(excuse), *arguments)
+    def called(*arguments: int) -> int:
+        result, excuse = ctypes.c_uint64(), ctypes.c_void_p()
+        status = function(ctypes.byref(result), ctypes.byref(excuse), *arguments)
         if status:
-            raise RuntimeError(f"{engine}: status {status}")
-        return lines.value
+            raise RuntimeError(f"{engine}: {name} gave status {status}")
+        return result.value
 
-    return line_shapes
+    return called
 
 
 def _machine() -> llvm.TargetMachine:
@@ -69,17 +78,21 @@ def _machine() -> llvm.TargetMachine:
 
 
 def _object() -> bytes:
-    """Machine code of the pass alone, without what numba wraps around it."""
-    from numba import cfunc  # noqa: PLC0415  (a third of a second, only to compile)
+    """Machine code of the passes alone, without what numba wraps around them."""
+    from numba import cfunc, types  # noqa: PLC0415  (a third of a second, only to compile)
 
     from logad.kernel import source  # noqa: PLC0415  (imports numba)
 
-    module = llvm.parse_assembly(cfunc(source.SIGNATURE)(source.line_shapes).inspect_llvm())
-    for function in module.functions:
-        if function.name.startswith("cfunc."):
-            function.linkage = "internal"
-        elif not function.is_declaration:
-            function.name = _NAME
+    module = llvm.parse_assembly("")
+    for name, words in _WORDS.items():
+        wrapped = cfunc(types.uint64(*[types.uint64] * words))(getattr(source, name))
+        part = llvm.parse_assembly(wrapped.inspect_llvm())
+        for defined in part.functions:
+            if defined.name.startswith("cfunc."):
+                defined.linkage = "internal"
+            elif not defined.is_declaration:
+                defined.name = _PREFIX + name
+        module.link_in(part)
     passes = llvm.create_new_module_pass_manager()
     passes.add_global_dead_code_eliminate_pass()
     passes.run(module, llvm.create_pass_builder(_machine(), llvm.create_pipeline_tuning_options()))

@@ -1,4 +1,4 @@
-"""The source of the compiled pass: the shape of every line of a piece of text (imported only to compile it).
+"""The source of the compiled passes: shapes of lines, texts in canonical form (imported to compile it).
 
 Each 64 bytes become four bit masks (newline, digit, letter or digit, hexadecimal digit). Added to the mask of
 letters and digits, the mask of digits carries out of just those runs that hold a digit: their ends are found
@@ -8,7 +8,6 @@ without a branch a byte. What stands between values is hashed as it is, a value 
 Nothing here checks bounds: see `logad.kernel.loading`.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,6 @@ from logad.canonical import CHAINED, HEX_RUN, LONG, MOST_UNIT
 
 Word = Any
 """A word of 64 bits without a sign, or what llvmlite and numba hand around: neither has types."""
-SIGNATURE = types.int64(*[types.uint64] * 11)
-"""Of `line_shapes`: addresses and sizes."""
-
 _WINDOW = np.uint64(64)
 _ZERO, _ONE, _TWO, _EIGHT = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(8)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -70,7 +66,7 @@ def _classes(_context: Word, _address: Word) -> Word:
     return signature, generate
 
 
-def _loading(bits: int) -> Callable[..., Word]:
+def _loading(bits: int) -> Word:
     @intrinsic
     def load(_context: Word, _address: Word) -> Word:
         def generate(_context: Word, builder: Word, _signature: Word, arguments: Word) -> Word:
@@ -83,7 +79,7 @@ def _loading(bits: int) -> Callable[..., Word]:
     return load
 
 
-def _storing(bits: int) -> Callable[..., Word]:
+def _storing(bits: int) -> Word:
     @intrinsic
     def store(_context: Word, _address: Word, _value: Word) -> Word:
         def generate(context: Word, builder: Word, _signature: Word, arguments: Word) -> Word:
@@ -97,7 +93,7 @@ def _storing(bits: int) -> Callable[..., Word]:
     return store
 
 
-def _counting(name: str) -> Callable[..., Word]:
+def _counting(name: str) -> Word:
     @intrinsic
     def count(_context: Word, _value: Word) -> Word:
         def generate(_context: Word, builder: Word, _signature: Word, arguments: Word) -> Word:
@@ -111,7 +107,7 @@ def _counting(name: str) -> Callable[..., Word]:
 
 
 _load8, _load32, _load64 = _loading(8), _loading(32), _loading(64)
-_store32, _store64 = _storing(32), _storing(64)
+_store8, _store32, _store64 = _storing(8), _storing(32), _storing(64)
 _trailing, _leading, _ones = _counting("llvm.cttz"), _counting("llvm.ctlz"), _counting("llvm.ctpop")
 
 
@@ -205,8 +201,8 @@ def _past(
 
 
 @njit(inline="always")
-def _long_run(start: Word) -> Word:
-    """End, digits, first and last digit, and whether all is hexadecimal, of a run longer than a window."""
+def _run(start: Word) -> Word:
+    """End, digits, first and last digit, and whether all is hexadecimal, of the run that begins here."""
     end = start
     digits, first, last, all_hex = _ZERO, _ZERO, _ZERO, True
     while True:
@@ -278,7 +274,7 @@ def line_shapes(
             if run_start > _ZERO:
                 place += run_start
                 continue
-            run_end, digits, first, last, all_hex = _long_run(place)
+            run_end, digits, first, last, all_hex = _run(place)
             if digits:
                 state, cut = _past(state, cut, place, run_end, digits, first, last, all_hex)
             place = run_end
@@ -311,3 +307,71 @@ def line_shapes(
     _store64(counters, known + new)
     _store64(counters + _EIGHT, place - text)
     return lines
+
+
+@njit(inline="always")
+def _put(out: Word, text: Word, end: Word) -> Word:
+    """Copy a text; writes up to 7 bytes too many."""
+    while text < end:
+        _store64(out, _load64(text))
+        step = min(_EIGHT, end - text)
+        text += step
+        out += step
+    return out
+
+
+@njit(inline="always")
+def _put_zeros(out: Word, count: Word) -> Word:
+    for _ in range(count):
+        _store8(out, np.uint64(48))
+        out += _ONE
+    return out
+
+
+@njit(inline="always")
+def _put_kind(out: Word, kind: Word, size: Word) -> Word:
+    """Write how a value of this kind is written, without the letters that it keeps."""
+    if kind == _HEX:
+        return _put_letter(_put_letter(_put_zeros(out, _ONE), 120), 48)
+    if kind == _LONG:
+        return _put_zeros(out, _LONG_SIZE)
+    if kind == _PIECE:
+        return _put_zeros(out, size)
+    if kind == _NUMBER or kind == _MEASURED:
+        return _put_zeros(out, np.uint64(3))
+    out = _put_zeros(out, _TWO)
+    if kind == _HOUR:
+        return _put_zeros(_put_letter(out, 84), _TWO)
+    if kind == _OTHER:
+        return _put_zeros(_put_letter(_put_letter(out, 105), 100), _TWO)
+    return out  # a name, or two digits of a chain with a unit
+
+
+@njit(inline="always")
+def _put_letter(out: Word, letter: int) -> Word:
+    _store8(out, np.uint64(letter))
+    return out + _ONE
+
+
+def flatten(text: Word, size: Word, out: Word) -> Word:
+    """Write the canonical form of a text of `size` bytes; how many bytes that are.
+
+    `out` has room for three times as many, and 16 more. Around the text lie bytes that may be looked at.
+    """
+    begun, end = out, text + size
+    place, cut = text, text
+    while place < end:
+        byte = _load8(place)
+        if byte - np.uint64(48) >= np.uint64(10) and (byte | np.uint64(32)) - np.uint64(97) >= np.uint64(26):
+            place += _ONE
+            continue
+        run_end, digits, first, last, all_hex = _run(place)
+        if digits:
+            kind = _kind(place, run_end, digits, first, last, all_hex)
+            if kind != _WORD:
+                out = _put(out, cut, place + first if kind == _NAMED else place)
+                out = _put_kind(out, kind, run_end - place)
+                measured = kind == _MEASURED or kind == _SHORT_MEASURED
+                cut = place + last + _ONE if measured else run_end
+        place = run_end
+    return _put(out, cut, end) - begun

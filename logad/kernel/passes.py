@@ -1,0 +1,81 @@
+"""The compiled passes as plain functions of bytes: they give them room to look around in."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logad.kernel.loading import Passes
+from logad.kernel.numbered import Numbered
+
+BEFORE: Final = 64  # bytes in front of a text, more than the passes look at
+BEHIND: Final = 128  # and behind it
+_NEWLINE: Final = ord("\n")
+_MOST_GROWTH: Final = 3  # a single digit is written as three
+
+
+class LineTable:
+    """Numbers the shapes of lines; holds at most `most`, then forgets all and begins anew."""
+
+    def __init__(self, passes: Passes, most: int, *, anew: bool = False) -> None:
+        self._line_shapes = passes.line_shapes
+        self._most = most
+        entries = 2 << most.bit_length()  # at most half of them are ever taken
+        self._keys = np.zeros(entries, dtype=np.uint64)
+        self._numbers = np.zeros(entries, dtype=np.int32)
+        self._counters = np.zeros(2, dtype=np.int64)  # shapes known, bytes done by the last call
+        self._room = np.empty(0, dtype=np.uint8)
+        self._anew = anew
+
+    def number(self, text: bytes) -> Iterator[Numbered]:
+        """The lines of a text that is not empty, in parts: each but the first begins the numbers anew."""
+        self._room, size = _laid_out(text, self._room)
+        lines = int(np.count_nonzero(self._room[BEFORE : BEFORE + size] == _NEWLINE))
+        done = 0
+        while done < size:
+            part = self._part(done, size - done, lines)
+            lines -= len(part.ids)
+            done += int(self._counters[1])
+            yield part
+            if done < size:
+                self._keys[:] = 0
+                self._counters[0] = 0
+                self._anew = True
+
+    def _part(self, done: int, size: int, lines: int) -> Numbered:
+        ids, starts = np.empty(lines, dtype=np.int32), np.empty(lines, dtype=np.int32)
+        known = int(self._counters[0])
+        room = min(lines, self._most - known)
+        firsts, lengths = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.int32)
+        count = self._line_shapes(
+            self._room.ctypes.data + BEFORE + done,
+            size,
+            *(each.ctypes.data for each in (ids, starts, self._keys, self._numbers)),
+            len(self._keys) - 1,
+            *(each.ctypes.data for each in (firsts, lengths, self._counters)),
+            self._most,
+        )
+        fresh = int(self._counters[0]) - known
+        firsts = firsts[:fresh] + done
+        anew, self._anew = self._anew, False
+        return Numbered(ids[:count], starts[:count] + done, firsts, firsts + lengths[:fresh], anew)
+
+
+def flatten(text: bytes, passes: Passes) -> bytes:
+    """The canonical form of a text, which may have many lines."""
+    room, _ = _laid_out(text, np.empty(0, dtype=np.uint8))
+    out = np.empty(_MOST_GROWTH * len(text) + BEHIND, dtype=np.uint8)
+    written = passes.flatten(room.ctypes.data + BEFORE, len(text), out.ctypes.data)
+    return out[:written].tobytes()
+
+
+def _laid_out(text: bytes, room: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+    """A copy of the text between bytes that may be looked at; its size with a newline at the end."""
+    size = len(text) + (not text.endswith(b"\n"))
+    if len(room) < BEFORE + size + BEHIND:
+        room = np.empty(BEFORE + size + BEHIND, dtype=np.uint8)
+        room[:BEFORE] = _NEWLINE
+    room[BEFORE : BEFORE + len(text)] = np.frombuffer(text, dtype=np.uint8)
+    room[BEFORE + len(text) : BEFORE + size + BEHIND] = _NEWLINE
+    return room, size
