@@ -26,19 +26,20 @@ _MOST_LAYOUTS: Final = 3
 _MOST_FIELDS: Final = 14
 _MOST_TOKENS: Final = 6
 _MOST_COMPONENTS: Final = 30
+_MOST_LEVELS: Final = 8
 _HEADER_SHARE: Final = 0.5
 
 _WORDS: Final = "|".join(sorted((name for name in LEVELS if len(name) > 1), key=len, reverse=True))
 _LEVEL: Final = rf"(?P<level>(?i:{_WORDS}))"
 _CAPITAL_LEVEL: Final = rf"(?P<level>{_WORDS.upper()})"
-_LEVEL_FIELD: Final = rf"[\[(<{{]?\s*(?:[\w-]*:)?{_LEVEL}(?:\s*[\])>}}]|[:,|]|\s|$)"
+_LEVEL_FIELD: Final = rf"[\[(<{{]?\s*(?:[\w-]*:)?(?:{_LEVEL}|Normal)(?:\s*[\])>}}]|[:,;|]|\s|$)"
 _LETTER_FIELD: Final = r"(?P<level>[VDIWEFTC])(?:[\s/:|]|$)"
 _PROGRAM: Final = (
     r"(?P<service>[^\s:\[\]()=,\"'<>{}]{1,80})(?: [\d.]+)?(?:\([^)]*\))?(?:\[\d+\])?(?: \([^)]*\))?:(?:\s|$)"
 )
 _RFC_5424: Final = r"\S+\s+(?P<service>\S+)\s+\S+\s+\S+\s+(?:-|(?:\[[^\]]*\])+)(?:\s|$)"
 _SPACED_PROGRAM: Final = r"(?P<spaced>[^\s:\[\]][^:\[\]]{0,60})\[\d+\](?: \([^)]*\))?:(?:\s|$)"
-_COMPONENT: Final = r"[A-Za-z_$/][^\s:=\"'(){}]{0,120}(?:\[[^\]]*\])?:(?:\s|$)"
+_COMPONENT: Final = r"[A-Za-z_$/][^\s:=\"'(){}]{0,120}(?:::[\w:]+)?(?:\[[^\]]*\])?\s*:(?:\s|$)"
 _OPENING: Final = r"[\[(<\"']?"
 _CLOSING: Final = r"[\])>\"']?[\s:,|-]*"
 _DATE: Final = r"\d{4}[-./]\d{2}[-./]\d{2}"
@@ -84,6 +85,7 @@ class _Field:
     pattern: str
     most: int | None = None  # most distinct values (digits aside)
     once: str = ""  # fields of the same class are taken once
+    before: str = ""  # what must follow the field, not taken itself
 
 
 def ruled(lines: list[str], formats: Sequence[Format]) -> tuple[Header, str] | None:
@@ -302,13 +304,15 @@ def _kinds(taken: set[str], *, syslog: bool, timed: bool) -> list[_Field]:
     kinds += tokens
     if timed:
         kinds += [
+            _Field("level column", rf"(?:{_LEVEL}|[^\W\d_]{{2,12}})[|;]", _MOST_LEVELS, "level"),
             *(_Field("token before time", rf"\S+\s+{pattern}\b", None, "host") for pattern in _TIMES[:-1]),
+            _Field("bracket before bracket", r"\[[^\[\]]*\]", before=r"\["),
             _Field("brackets", r"\[[^\[\]]*(?:\[[^\]]*\][^\[\]]*)*\]:?(?:\s|$)"),
             _Field("parentheses", r"\([^)]*\):?\s", None, "parentheses"),
             _Field("angles", r"<[^>]*>:?\s", None, "angles"),
             _Field("place in the code", r"[\w./$-]+\.\w{1,5}:\d+[\])]?:?(?:\s|$)"),
             _Field("number", r"[*#]?\d+(?:#\d+)?(?:[:,;|\]]+|\s|$)"),
-            _Field("column", r"[^|\s]+\|"),
+            _Field("column", r"[^|;\s]+[|;]"),
             _Field("id", r"[\w.-]+[:=]\s*[0-9a-f]{16,}(?:\s|$)"),
             _Field("padded word", r"[A-Za-z]\S*\s{2,}", _MOST_COMPONENTS, "padded"),
         ]
@@ -318,7 +322,7 @@ def _kinds(taken: set[str], *, syslog: bool, timed: bool) -> list[_Field]:
     kinds.append(
         _Field("dotted component", r"[A-Za-z_$][^\s:=\"'(]*[.][^\s:=\"'(]*:?\s", _MOST_COMPONENTS, "program")
     )
-    kinds.append(_Field("program", r"[^\s:\[\]()]+ - ", None, "program"))
+    kinds.append(_Field("program", r"[^\s:\[\]()]+(?: [^\s:\[\]()]+){0,2} - ", _MOST_COMPONENTS, "program"))
     return [kind for kind in kinds if not kind.once or kind.once not in taken]
 
 
@@ -326,7 +330,7 @@ def _next_field(rests: list[str], kinds: list[_Field]) -> tuple[_Field, float] |
     """The first kind that nearly all rests begin with, and the share of them that do."""
     probe = rests[:: 1 + len(rests) // _PROBE]
     for kind in kinds:
-        matcher = re.compile(kind.pattern)
+        matcher = re.compile(kind.pattern + (f"(?={kind.before})" if kind.before else ""))
         if sum(bool(matcher.match(rest)) for rest in probe) < _PROBE_SHARE * len(probe):
             continue
         matches = [match for rest in rests if (match := matcher.match(rest))]
