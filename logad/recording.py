@@ -158,7 +158,7 @@ def detect(
         multiline=overrides.multiline,
     )
     if header.lacks:
-        texts = _header_parts(inner, header)["time_inner"].drop_nulls().to_list()
+        texts = header_parts(inner, header)["time_inner"].drop_nulls().to_list()
         layout = replace(
             layout, calendar=timestamps.first_calendar(texts, header.times[0], modified or datetime.now(UTC))
         )
@@ -228,7 +228,7 @@ class Recorder:
         """The complete records among the pending lines; what may go on stays pending."""
         layout = self._layout
         parts = envelopes.unwrap(self._pending, layout.envelope)
-        parts = parts.hstack(_header_parts(parts["inner"], layout.header))
+        parts = parts.hstack(header_parts(parts["inner"], layout.header))
         numbers = np.arange(len(parts), dtype=np.int64)
         sound = parts["sound"].to_numpy()
         if not sound.all():
@@ -286,8 +286,8 @@ class Recorder:
         return pl.DataFrame(
             {
                 "time": times,
-                "service": self._services(firsts),
-                "level": _levels(firsts),
+                "service": services(firsts, self._layout),
+                "level": levels(firsts),
                 "text": text,
                 "raw": raw,
                 "stream": pl.Series([self._layout.stream], dtype=pl.String).new_from_index(0, len(opens)),
@@ -323,14 +323,6 @@ class Recorder:
             found = pl.select(pl.coalesce(found, inner)).to_series()
         return found
 
-    def _services(self, firsts: pl.DataFrame) -> pl.Series:
-        service = firsts["service"]
-        if self._layout.header.serves:
-            named = pl.coalesce(pl.col("service_inner"), pl.col("spaced"))
-            named = named.str.strip_chars("/ -").str.extract(r"([^/]+)$", 1)
-            named = pl.when(named.str.len_bytes() > 0).then(named)
-            service = firsts.select(pl.coalesce(pl.col("service"), named)).to_series()
-        return service.fill_null(self._layout.stem)
 
 
 def _check(overrides: Overrides) -> None:
@@ -358,7 +350,7 @@ def _starts(envelope: Envelope, header: Header, overrides: Overrides) -> Starts:
     return "header" if header.times else "indent"
 
 
-def _header_parts(inner: pl.Series, header: Header) -> pl.DataFrame:
+def header_parts(inner: pl.Series, header: Header) -> pl.DataFrame:
     """Each line's header parts, named as in _GROUPS, and `text`, what follows it; null where no header is."""
     found = {name: pl.Series([None], dtype=pl.String).new_from_index(0, len(inner)) for name in _GROUPS}
     left = pl.Series(range(0))
@@ -376,7 +368,19 @@ def _header_parts(inner: pl.Series, header: Header) -> pl.DataFrame:
     return parts.with_columns(text=text)
 
 
-def _levels(firsts: pl.DataFrame) -> pl.Series:
+def services(firsts: pl.DataFrame, layout: Layout) -> pl.Series:
+    """The service of each line that begins a record, given its parts."""
+    service = firsts["service"]
+    if layout.header.serves:
+        named = pl.coalesce(pl.col("service_inner"), pl.col("spaced"))
+        named = named.str.strip_chars("/ -").str.extract(r"([^/]+)$", 1)
+        named = pl.when(named.str.len_bytes() > 0).then(named)
+        service = firsts.select(pl.coalesce(pl.col("service"), named)).to_series()
+    return service.fill_null(layout.stem)
+
+
+def levels(firsts: pl.DataFrame) -> pl.Series:
+    """The Level of each line that begins a record, given its parts."""
     own = envelopes.level_of(pl.col("level_inner"))
     return firsts.select(pl.coalesce(pl.col("level"), own).fill_null(int(Level.UNKNOWN))).to_series()
 

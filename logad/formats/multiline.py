@@ -31,27 +31,55 @@ def start_rows(
     >>> start_rows(lines, np.zeros(3, dtype=bool), "indent", None).tolist()
     [True, False, True]
     """
+    flags = line_flags(parts, starts, regex)
+    return opening_rows(*(flags[name].to_numpy() for name in flags.columns), blank, starts)
+
+
+def line_flags(parts: pl.DataFrame, starts: Starts, regex: str | None) -> pl.DataFrame:
+    """What each line is by itself, whatever stands before it: the columns that `opening_rows` takes."""
     inner = parts["inner"]
+    raised = indented = pl.Series([False]).new_from_index(0, len(inner))
+    if starts == "line":
+        opens = ~raised
+    elif starts == "given":
+        assert regex is not None
+        opens = inner.str.contains(regex)
+    elif starts == "header":
+        opens = parts["header"].is_not_null()
+    else:
+        opens = ~inner.str.contains(CONTINUES)
+        raised = inner.str.contains(_RAISED)
+        indented = inner.str.contains(r"^\s")
+    return pl.DataFrame({"opens": opens, "raised": raised, "indented": indented, "partial": parts["partial"]})
+
+
+def opening_rows(  # noqa: PLR0913, PLR0917  (a flag each)
+    opens: NDArray[np.bool_],
+    raised: NDArray[np.bool_],
+    indented: NDArray[np.bool_],
+    partial: NDArray[np.bool_],
+    blank: NDArray[np.bool_],
+    starts: Starts,
+) -> NDArray[np.bool_]:
+    """Which lines begin a record, given what each line is by itself: see `start_rows`."""
     if starts == "line":
         return ~blank
-    if starts == "given":
-        assert regex is not None
-        found = inner.str.contains(regex)
-    elif starts == "header":
-        found = parts["header"].is_not_null()
-    else:
-        # A Python traceback ends with the exception, not indented, below indented lines.
-        raised = inner.str.contains(_RAISED) & inner.str.contains(r"^\s").shift(1, fill_value=False)
-        found = ~(inner.str.contains(CONTINUES) | raised)
-    rest_of_line = parts["partial"].shift(1, fill_value=False)
-    opens = (found & ~rest_of_line).to_numpy() & ~blank
+    # A Python traceback ends with the exception, not indented, below indented lines.
+    found = opens & ~(raised & _shifted(indented)) & ~_shifted(partial) & ~blank
     filled = np.flatnonzero(~blank)
     if filled.size:
-        opens[filled[0]] = True
-    rows = np.arange(len(opens))
-    opened = np.maximum.accumulate(np.where(opens, rows, 0)) if rows.size else rows
-    opens |= ((rows - opened) % MOST_LINES == 0) & (rows > opened) & ~blank
-    return opens
+        found[filled[0]] = True
+    rows = np.arange(len(found))
+    opened = np.maximum.accumulate(np.where(found, rows, 0)) if rows.size else rows
+    found |= ((rows - opened) % MOST_LINES == 0) & (rows > opened) & ~blank
+    return found
+
+
+def _shifted(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The flags of the line before each."""
+    shifted = np.zeros_like(flags)
+    shifted[1:] = flags[:-1]
+    return shifted
 
 
 def joined(
