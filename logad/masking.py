@@ -5,8 +5,8 @@ from typing import Final
 
 import polars as pl
 
-from logad.canonical import canonical
 from logad.rules import Mask
+from logad.shapes import flattened as canonical_texts
 
 _EXCEPTION_LINE: Final = r"\n\s*(?:Caused by: )?((?:[\w$]+\.)*[\w$]*(?:Exception|Error|Throwable))\b"
 
@@ -19,9 +19,9 @@ _JOINS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (rf"{_ANY}(?:[-._@+$\\/#~]*{_ANY})+", "<ID>"),
     (r"<(?:ID|NUM|HEX|UUID)>(?:[:/]<(?:ID|NUM|HEX|UUID)>)+", "<ID>"),
-    (rf"(?:[\w.$]+[-_/]+)+{_ANY}", "<ID>"),
     (rf"\b[a-z][\w-]*@{_ANY}", "<ID>"),
-    (rf"{_ANY}(?:[._/@-]+\w+)+", "<ID>"),
+    (rf"(?:[\w.$]+[-_/]+)+{_ANY}", "<ID>"),
+    (rf"{_ANY}(?:[._@-]+\w+|/[a-z]\w*)+", "<ID>"),
 )
 
 
@@ -59,7 +59,7 @@ def heads(texts: pl.Series) -> pl.Series:
 
 def flattened(texts: pl.Series) -> pl.Series:
     """The canonical form of each text."""
-    return pl.Series(texts.name, [canonical(text) for text in texts], dtype=pl.String)
+    return pl.Series(texts.name, canonical_texts(texts.to_list()), dtype=pl.String)
 
 
 def masked(texts: pl.Series, masks: Sequence[Mask]) -> pl.Series:

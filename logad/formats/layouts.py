@@ -26,7 +26,6 @@ _MOST_LAYOUTS: Final = 3
 _MOST_FIELDS: Final = 14
 _MOST_TOKENS: Final = 6
 _MOST_COMPONENTS: Final = 30
-_MOST_LEVELS: Final = 8
 _HEADER_SHARE: Final = 0.5
 
 _WORDS: Final = "|".join(sorted((name for name in LEVELS if len(name) > 1), key=len, reverse=True))
@@ -42,6 +41,7 @@ _SPACED_PROGRAM: Final = r"(?P<spaced>[^\s:\[\]][^:\[\]]{0,60})\[\d+\](?: \([^)]
 _COMPONENT: Final = r"[A-Za-z_$/][^\s:=\"'(){}]{0,120}(?:::[\w:]+)?(?:\[[^\]]*\])?\s*:(?:\s|$)"
 _OPENING: Final = r"[\[(<\"']?"
 _CLOSING: Final = r"[\])>\"']?[\s:,|-]*"
+_UPTIME: Final = r"\[\s*\d+\.\d+\]"
 _DATE: Final = r"\d{4}[-./]\d{2}[-./]\d{2}"
 _TIMES: Final = (*(form.pattern for form in FORMATS if form.formats and form.lacks != "date"), _DATE)
 
@@ -156,7 +156,10 @@ def learn(lines: list[str], form: TimeFormat | None = None, *, wrapped: bool = F
 
 
 def _untimed(lines: list[str]) -> Header:
-    """A header that begins with the level, for logs without times."""
+    """A header that begins with the level or a clock of seconds since boot, for logs without times."""
+    uptime = re.compile(_UPTIME)
+    if sum(bool(uptime.match(line)) for line in lines) >= _SHARE * max(len(lines), 1):
+        return Header((_compiled(_UPTIME, []),))
     begins = re.compile(rf"(?:{_CAPITAL_LEVEL}\b|[\[(<])")
     members = [line for line in lines if begins.match(line)]
     fields, _ = _follow(members, timed=False, syslog=False)
@@ -286,7 +289,7 @@ def _named_share(rests: list[str]) -> float:
 def _kinds(taken: set[str], *, syslog: bool, timed: bool) -> list[_Field]:
     """The kinds of field that may come next, surest first."""
     kinds = [
-        _Field("separator", r"(?:[-|,;:>*\]=]+(?:\s|$)|[|\]])"),
+        _Field("separator", r"(?:[-|,;:>*#\]=]+(?:\s|$)|[|;\]])"),
         _Field("level", _LEVEL_FIELD, None, "level"),
         _Field("level letter", _LETTER_FIELD, None, "level"),
     ]
@@ -304,7 +307,6 @@ def _kinds(taken: set[str], *, syslog: bool, timed: bool) -> list[_Field]:
     kinds += tokens
     if timed:
         kinds += [
-            _Field("level column", rf"(?:{_LEVEL}|[^\W\d_]{{2,12}})[|;]", _MOST_LEVELS, "level"),
             *(_Field("token before time", rf"\S+\s+{pattern}\b", None, "host") for pattern in _TIMES[:-1]),
             _Field("bracket before bracket", r"\[[^\[\]]*\]", before=r"\["),
             _Field("brackets", r"\[[^\[\]]*(?:\[[^\]]*\][^\[\]]*)*\]:?(?:\s|$)"),
@@ -318,11 +320,11 @@ def _kinds(taken: set[str], *, syslog: bool, timed: bool) -> list[_Field]:
         ]
     if not timed and "level" in taken:
         kinds.append(_Field("logger", r"[\w.]+:", _MOST_COMPONENTS, "program"))
+    kinds.append(_Field("program", r"[^\s:\[\]()]+(?: [^\s:\[\]()]+){0,2} +- ", _MOST_COMPONENTS, "program"))
     kinds.append(_Field("component", _COMPONENT, _MOST_COMPONENTS, "program"))
     kinds.append(
         _Field("dotted component", r"[A-Za-z_$][^\s:=\"'(]*[.][^\s:=\"'(]*:?\s", _MOST_COMPONENTS, "program")
     )
-    kinds.append(_Field("program", r"[^\s:\[\]()]+(?: [^\s:\[\]()]+){0,2} - ", _MOST_COMPONENTS, "program"))
     return [kind for kind in kinds if not kind.once or kind.once not in taken]
 
 

@@ -87,6 +87,11 @@ FORMATS: Final[tuple[TimeFormat, ...]] = (
     ),
     TimeFormat("yy/mm/dd", rf"\d{{2}}/\d{{2}}/\d{{2}} {_CLOCK}{_FRACTION}", ("%y/%m/%d %H:%M:%S%.f",)),
     TimeFormat(
+        "mm/dd/yyyy, twelve hours",
+        rf"\d{{2}}/\d{{2}}/\d{{4}},? {_CLOCK} (?i:[ap]m)",
+        ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y, %I:%M:%S %p"),
+    ),
+    TimeFormat(
         "mm/dd/yyyy", rf"\d{{2}}/\d{{2}}/\d{{4}}[, ]{{1,2}}{_CLOCK}{_FRACTION}", ("%m/%d/%Y %H:%M:%S%.f",)
     ),
     TimeFormat("dd.mm.yyyy", rf"\d{{2}}\.\d{{2}}\.\d{{4}} {_CLOCK}{_FRACTION}", ("%d.%m.%Y %H:%M:%S%.f",)),
@@ -118,6 +123,7 @@ FORMATS: Final[tuple[TimeFormat, ...]] = (
 # Dates whose order of day and month only the values tell: tried in this order against the sample.
 _VARIANTS: Final[dict[str, tuple[str, ...]]] = {
     "yy/mm/dd": ("%y/%m/%d %H:%M:%S%.f", "%m/%d/%y %H:%M:%S%.f", "%d/%m/%y %H:%M:%S%.f"),
+    "mm/dd/yyyy, twelve hours": ("%m/%d/%Y %I:%M:%S %p", "%d/%m/%Y %I:%M:%S %p"),
     "mm/dd/yyyy": ("%m/%d/%Y %H:%M:%S%.f", "%d/%m/%Y %H:%M:%S%.f"),
 }
 _GIVEN: Final = ", as given"
