@@ -1,5 +1,6 @@
 """Builds the peers that are not Python, in the cache; one that cannot be built has a reason instead."""
 
+import re
 import shutil
 from collections.abc import Sequence
 from functools import cache as once
@@ -7,6 +8,8 @@ from pathlib import Path
 
 from measuring import HERE, cache, run
 
+LOKI_DRAIN = HERE / "peers" / "loki-drain"
+LOKI = re.findall(r"loki/v3 v(\S+)", (LOKI_DRAIN / "go.mod").read_text())[0]
 LOGDELTA = "0.3.4"
 BUILD_SECONDS = 1200.0
 
@@ -24,7 +27,7 @@ def loki() -> Path:
     """
     folder = cache() / "loki-drain"
     binary = folder / "loki-drain"
-    sources = [HERE / "peers" / "loki-drain" / name for name in ("go.mod", "main.go")]
+    sources = [LOKI_DRAIN / name for name in ("go.mod", "main.go")]
     if not binary.exists() or binary.stat().st_mtime < max(path.stat().st_mtime for path in sources):
         folder.mkdir(exist_ok=True)
         for source in sources:

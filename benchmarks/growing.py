@@ -59,7 +59,8 @@ def letters(rng: np.random.Generator, count: int) -> Bytes:
 
 def time_places(sample: Sample, line: bytes) -> tuple[list[int], list[int]]:
     """Which bytes of a line are digits of its time, and which column of `stamps` each is."""
-    places, columns = [], []
+    places: list[int] = []
+    columns: list[int] = []
     for layout in sample.times:
         pieces = re.findall(r"%\w", layout)
         literals = [re.escape(text) for text in re.split(r"%\w", layout)]

@@ -107,12 +107,13 @@ def templates(path: Path, state: Path, *options: str | Path, command: str = "tem
 
 
 def _fault(code: int, told: str, *, late: bool) -> str:
-    """Why a process failed: its last line about memory, else its last line."""
+    """Why a process failed: its last line about memory, else about an error, else its last one."""
     if code == 0:
         return ""
     if late:
         return "stopped, it took too long"
     lines = told.strip().splitlines() or [""]
-    why = ([line for line in lines if "memory" in line.lower()] or lines)[-1]
+    telling = [[line for line in lines if word in line.lower()] for word in ("memory", "error", "")]
+    why = next(found for found in telling if found)[-1]
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return f"{how}: {why[:160]}"

@@ -24,6 +24,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -97,10 +98,7 @@ def done(log: Log, command: Sequence[str | Path]) -> Run:
 def inner(log: Log, command: Sequence[str | Path]) -> tuple[Figure]:
     """What a program says of itself in a line of JSON: it times its work, not its start."""
     found = done(log, command)
-    told = json.loads(found.output)
-    left_out = told.pop("left_out", 0)
-    note = f"leaves out {left_out:,} of {told['lines']:,} lines" if left_out else ""
-    return (Figure(**told, peak_bytes=found.peak_bytes, note=note),)
+    return (Figure(**json.loads(found.output), peak_bytes=found.peak_bytes),)
 
 
 def whole(found: Run, lines: int, count: int | None = None) -> Figure:
@@ -216,8 +214,8 @@ def table(figures: dict[str, list[Figure]]) -> Iterator[str]:
             _median("{:,.0f}", [figure.lines for figure in found]),
             _median("{:.3f}", [figure.seconds for figure in found]),
             _median("{:,.0f}", rates),
-            _median("{:.1f}x", _ratios(found, base, lambda figure: figure.seconds)),
-            _median("{:.1f}x", _ratios(found, base, lambda figure: figure.cpu_seconds)),
+            _times(_ratios(found, base, lambda figure: figure.seconds)),
+            _times(_ratios(found, base, lambda figure: figure.cpu_seconds)),
             _memory([figure.peak_bytes for figure in found if figure.peak_bytes]),
             _median("{:,.0f}", [figure.templates for figure in found if figure.templates is not None]),
         )
@@ -236,6 +234,14 @@ def _ratios(found: list[Figure], base: list[Figure], taken: Callable[[Figure], f
     return [
         (ours.lines / mine) / (theirs.lines / other) for ours, theirs, mine, other in times if mine and other
     ]
+
+
+def _times(ratios: list[float]) -> str:
+    if not ratios:
+        return "-"
+    ratio = median(ratios)
+    digits = 2 if ratio < 1 else 1 if ratio < 100 else 0  # noqa: PLR2004  (three figures or two)
+    return f"{ratio:,.{digits}f}x"
 
 
 def _memory(peaks: list[int]) -> str:
@@ -283,7 +289,9 @@ def main() -> None:
     options = asked()
     wanted = {"drain3", *options.peers} | ({"scan"} if options.scan else set())
     names = [name for name in PEERS if name in wanted]
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    versions = [f"{name} {version(name)}" for name in ("drain3", "polars")]
+    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before this began")
+    print(", ".join([f"Python {platform.python_version()}", *versions, f"Loki {building.LOKI}"]))
     if DEMO.name in present():
         print(f"no real logs in {DATA} (set LOGAD_DATA): lines that the demo generates are measured instead")
     for name in options.sets:

@@ -4,8 +4,10 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"log"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,7 +22,8 @@ func main() {
 		log.Fatal(err)
 	}
 	begun, begunCPU := time.Now(), cpuSeconds()
-	miner := drain.New("", drain.DefaultConfig(), nil, drain.FormatUnknown, nil)
+	config := drain.DefaultConfig()
+	miner := drain.New("", config, nil, drain.FormatUnknown, nil)
 	scanner := bufio.NewScanner(file)
 	scanner.Buffer(make([]byte, longestLine), longestLine)
 	lines, trained := 0, 0
@@ -34,10 +37,17 @@ func main() {
 	if err := scanner.Err(); err != nil {
 		log.Fatal(err)
 	}
+	note := ""
+	if trained < lines {
+		note = fmt.Sprintf("leaves out %d lines by their length; ", lines-trained)
+	}
+	if found := len(miner.Clusters()); found == config.MaxClusters {
+		note += fmt.Sprintf("holds at most %d templates; ", found)
+	}
 	json.NewEncoder(os.Stdout).Encode(map[string]any{
 		"lines":       lines,
-		"left_out":    lines - trained,
 		"templates":   len(miner.Clusters()),
+		"note":        strings.TrimSuffix(note, "; "),
 		"seconds":     time.Since(begun).Seconds(),
 		"cpu_seconds": cpuSeconds() - begunCPU,
 	})
