@@ -1,8 +1,8 @@
 """The public functions, twins of the commands."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Unpack
@@ -15,14 +15,17 @@ from logad.checkup import doctor
 from logad.errors import InputError, UsageError
 from logad.handling import ack, list_incidents, mute
 from logad.judge import Judge
+from logad.listing import MinedTemplate, listed
 from logad.live import BacktestResult, WatchResult, backtest, watch
-from logad.mining import Miner, parameters
+from logad.mining import Miner
 from logad.options import WINDOW_OPTIONS, ReadOptions
 from logad.preparation import Setup
+from logad.quality import Finding, findings
+from logad.redaction import Redactor
 from logad.rendering import ScanSummary
 from logad.retelling import explain
 from logad.telemetry import Telemetry
-from logad.types import Template, Verdict
+from logad.types import Verdict
 from logad.windows import Windowing
 
 __all__ = [
@@ -77,31 +80,7 @@ class TrainResult:
     windowing: Windowing
     faults: tuple[InputError, ...]
     stats: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class MinedTemplate:
-    """One template with what the sources say of it."""
-
-    template: Template
-    count: int
-    services: tuple[str, ...]
-    first_line: int | None
-    parameters: tuple[Mapping[str, Any], ...]
-    aliases: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """As `--format jsonl` writes it."""
-        return {
-            "schema": "logad.template/1",
-            "template_id": self.template.template_id,
-            "template": self.template.text,
-            "count": self.count,
-            "services": list(self.services),
-            "first_line": self.first_line,
-            "parameters": [dict(parameter) for parameter in self.parameters],
-            "aliases": list(self.aliases),
-        }
+    quality: tuple[Finding, ...]  # what does not look right with the templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +91,12 @@ class TemplatesResult:
     assignments: pl.DataFrame  # line, template_id, template: one row per record in input order
     faults: tuple[InputError, ...]
     stats: Mapping[str, Any]
+    rules: rules.Rules  # by which they were mined
+    redact: Callable[[str], str]  # takes secrets out of what is shown
+
+    def quality(self) -> tuple[Finding, ...]:
+        """What does not look right with the templates, and rules that mend it; looked into when asked for."""
+        return findings(self.templates, self.rules, self.redact)
 
 
 def scan(
@@ -231,9 +216,12 @@ def train(
         config_digest=setup.context,
     )
     ref = models.save(setup.store, model, learned, datetime.now(UTC))
+    redact = Redactor(setup.settings.redaction).text
+    mined = listed(corpus.records, miner.vocabulary, {}, setup.rules, redact)
+    quality = findings(mined, setup.rules, redact)
     summary = setup.summary(corpus, windowing, tuple(judge.doubts))
     faults = tuple(corpus.faults)
-    return TrainResult(ref, len(windows), odd, summary, windowing, faults, stats.as_dict())
+    return TrainResult(ref, len(windows), odd, summary, windowing, faults, stats.as_dict(), quality)
 
 
 def templates(
@@ -254,28 +242,9 @@ def templates(
     miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
     corpus = setup.read(sources, miner, observer)
     batch.settle([corpus], miner, setup.telemetry)
-    aliases: dict[int, list[str]] = {}
-    for past, code in miner.aliases().items():
-        aliases.setdefault(code, []).append(past)
     vocabulary = miner.vocabulary
-    tally = corpus.records.group_by("template", maintain_order=True).agg(
-        pl.len().alias("count"),
-        pl.col("service").unique(maintain_order=True),
-        pl.col("line").first(),
-        pl.col("text").head(1000),
-    )
-    mined = [
-        MinedTemplate(
-            vocabulary[code],
-            count,
-            tuple(services),
-            line or None,
-            tuple(asdict(parameter) for parameter in parameters(vocabulary[code].text, pl.Series(texts))),
-            tuple(aliases.get(code, ())),
-        )
-        for code, count, services, line, texts in tally.iter_rows()
-    ]
-    mined.sort(key=lambda one: -one.count)
+    redact = Redactor(setup.settings.redaction).text
+    mined = listed(corpus.records, vocabulary, miner.aliases(), setup.rules, redact)
     known = pl.DataFrame(
         {
             "template": [template.code for template in vocabulary],
@@ -289,7 +258,8 @@ def templates(
         .join(known, on="template", how="left", maintain_order="left")
         .select("line", "template_id", pl.col("text").alias("template"))
     )
-    return TemplatesResult(tuple(mined), assignments, tuple(corpus.faults), setup.telemetry.as_dict())
+    faults = tuple(corpus.faults)
+    return TemplatesResult(mined, assignments, faults, setup.telemetry.as_dict(), setup.rules, redact)
 
 
 def _as_trained(stored: models.Model, name: str, setup: Setup, options: ReadOptions) -> Windowing:

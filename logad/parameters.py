@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from logad import masking
-from logad.sketches import Distinct, Frequent, Numbers
+from logad.sketches import LONGEST_VALUE, Distinct, Frequent, Numbers, hashed
 
 SCHEMA: Final = "logad.parameters/1"
 PLACEHOLDER: Final = re.compile(r"<(?:[A-Z][A-Z0-9_]*|\*)>")
@@ -73,6 +73,7 @@ class Parameter:
     numbers: Mapping[str, Numbers] = field(default_factory=dict)  # unit -> those that have it
     frequent: Frequent = field(default_factory=Frequent)
     distinct: Distinct = field(default_factory=Distinct)
+    examples: tuple[str, ...] = ()  # some values, each as likely as any other, however often it came
 
     @classmethod
     def of(cls, placeholder: str, values: pl.Series) -> Self:
@@ -84,7 +85,8 @@ class Parameter:
         """
         values = values.drop_nulls()
         numbers = _numbers(values) if placeholder in _NUMERIC else {}
-        return cls(placeholder, len(values), numbers, Frequent.of(values), Distinct.of(values))
+        some = _examples(values.unique())
+        return cls(placeholder, len(values), numbers, Frequent.of(values), Distinct.of(values), some)
 
     def merge(self, other: Self) -> Self:
         """The sketch of both together."""
@@ -98,6 +100,7 @@ class Parameter:
             },
             self.frequent.merge(other.frequent),
             self.distinct.merge(other.distinct),
+            _examples(pl.Series([*{*self.examples, *other.examples}], dtype=pl.String)),
         )
 
     @property
@@ -115,12 +118,13 @@ class Parameter:
 
     def told(self) -> dict[str, Any]:
         """As `templates --format jsonl` writes it."""
+        known = dict.fromkeys([*(value for value, _ in self.frequent.ranked()), *self.examples])
         told = {
             "placeholder": self.placeholder,
             "type": self.type,
             "count": self.count,
-            "distinct": self.distinct.estimate,
-            "values": [value for value, _ in self.frequent.ranked()[:_SHOWN]],
+            "distinct": min(self.distinct.estimate, self.count),
+            "values": list(known)[:_SHOWN],
         }
         if self.unit is not None:
             numbers = self.numbers[self.unit]
@@ -141,6 +145,7 @@ class Parameter:
             "numbers": {unit: numbers.as_dict() for unit, numbers in self.numbers.items()},
             "frequent": self.frequent.as_dict(),
             "distinct": self.distinct.as_dict(),
+            "examples": list(self.examples),
         }
 
     @classmethod
@@ -152,6 +157,7 @@ class Parameter:
             {unit: Numbers.from_dict(numbers) for unit, numbers in told["numbers"].items()},
             Frequent.from_dict(told["frequent"]),
             Distinct.from_dict(told["distinct"]),
+            tuple(told["examples"]),
         )
 
 
@@ -267,6 +273,13 @@ def sampled(codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     limits = (shares * float(1 << 32)).astype(np.uint64)
     scattered = (np.arange(len(codes), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
     return np.flatnonzero(scattered < limits[codes])
+
+
+def _examples(values: pl.Series) -> tuple[str, ...]:
+    """The values, cut, with the smallest hashes."""
+    values = values.str.slice(0, LONGEST_VALUE).unique()
+    frame = pl.DataFrame({"value": values, "hash": hashed(values)})
+    return tuple(frame.bottom_k(_SHOWN, by="hash").sort("hash")["value"])
 
 
 def _numbers(texts: pl.Series) -> dict[str, Numbers]:

@@ -35,6 +35,15 @@ def pinned(shapes: pl.Series, rules: Sequence[TemplateRule]) -> pl.Series:
     return shapes.rename("shape").to_frame().with_columns(given.alias("pinned"))["pinned"]
 
 
+def told(shapes: pl.Series, rules: Sequence[TemplateRule]) -> dict[str, str]:
+    """The template text of each of these shapes that a rule says something of."""
+    if not rules:
+        return {}
+    return {
+        shape: text for shape, text in zip(shapes, pinned(shapes, rules), strict=True) if text is not None
+    }
+
+
 def names(rules: Sequence[TemplateRule]) -> dict[str, str]:
     """The names that rules give to templates, by the template's text; the first rule for a text decides.
 

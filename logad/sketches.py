@@ -35,6 +35,7 @@ _HIGHEST: Final = int(np.ceil(np.log(LARGEST) / _LOG_GAMMA))
 _BASE: Final = 0x9E3779B97F4A7C15
 _BASE_INVERSE: Final = pow(_BASE, -1, 1 << 64)
 _HASHES: Final = float(1 << 64)
+_PIECE: Final = 1 << 20  # bytes hashed at once: each takes some fifty of memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,9 @@ def hashed(texts: pl.Series) -> NDArray[np.uint64]:
     >>> [f"{value:016x}" for value in hashed(pl.Series(["a", "", "a"])).tolist()]
     ['f0eea8c8a0607d15', 'e220a8397b1dcdaf', 'f0eea8c8a0607d15']
     """
+    if len(texts) > 1 and texts.str.len_bytes().sum() > _PIECE:
+        half = len(texts) // 2
+        return np.concatenate([hashed(texts[:half]), hashed(texts[half:])])
     sizes = texts.str.len_bytes().to_numpy().astype(np.int64)
     ends = np.cumsum(sizes)
     starts = ends - sizes

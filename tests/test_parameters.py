@@ -37,6 +37,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("kind", "element", "of"), KINDS)
+@settings(deadline=None)
 @given(data=st.data())
 def test_merging_is_commutative_associative_and_the_same_as_all_at_once(kind, element, of, data):
     parts = [data.draw(st.lists(element, max_size=30)) for _ in range(3)]
@@ -48,12 +49,14 @@ def test_merging_is_commutative_associative_and_the_same_as_all_at_once(kind, el
 
 
 @pytest.mark.parametrize(("kind", "element", "of"), KINDS)
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_sketch_comes_back_exactly_from_json(kind, element, of, data):
     sketch = of(data.draw(st.lists(element, max_size=30)))
     assert kind.from_dict(json.loads(json.dumps(sketch.as_dict()))) == sketch
 
 
+@settings(deadline=None)
 @given(st.lists(NUMBERS, min_size=1, max_size=200), st.floats(0, 1))
 def test_a_quantile_is_off_by_no_more_than_one_percent(numbers, share):
     true = sorted(numbers)[int(share * (len(numbers) - 1))]
@@ -61,6 +64,7 @@ def test_a_quantile_is_off_by_no_more_than_one_percent(numbers, share):
     assert abs(told - true) <= RELATIVE_ERROR * 1.000001 * abs(true)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=50))
 def test_any_numbers_at_all_are_survived_and_their_ends_are_exact(numbers):
     sketch = Numbers.of(np.array(numbers, dtype=np.float64))
@@ -72,7 +76,7 @@ def test_any_numbers_at_all_are_survived_and_their_ends_are_exact(numbers):
         assert sketch.minimum <= sketch.quantile(0.5) <= sketch.maximum
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 300), max_size=400), min_size=1, max_size=6))
 def test_a_frequent_values_count_is_never_too_high_nor_lower_than_promised(parts):
     sketch = Frequent()
@@ -108,6 +112,7 @@ def test_different_values_are_counted_exactly_while_few_and_within_four_standard
     assert abs(sketch.estimate - many) <= error * many
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=8), unique=True, max_size=50))
 def test_different_texts_have_different_hashes_wherever_they_stand(texts):
     hashes = hashed(pl.Series(texts, dtype=pl.String)).tolist()
@@ -126,8 +131,8 @@ def test_a_million_different_values_take_no_more_memory_than_the_bounds_say():
     numbers = np.geomspace(1e-12, 1e21, 500_000)
     bare = Numbers.of(np.concatenate([numbers, -numbers]))
     assert len(bare.buckets) <= 6221
-    texts = pl.Series("t", np.arange(1_000_000)).cast(pl.String) + "x" * 300
-    place = Parameter.of("<*>", texts.head(100_000))
+    texts = pl.Series("t", np.arange(1_000_000)).cast(pl.String)
+    place = Parameter.of("<*>", texts.head(10_000) + "x" * 300)
     frequent, distinct = place.frequent, Distinct.of(texts)
     assert len(frequent.counts) <= MOST_VALUES
     assert all(len(value) <= LONGEST_VALUE for value in frequent.counts)
@@ -178,6 +183,7 @@ def test_what_is_no_number_is_told_by_its_values():
     assert Parameter.of("<ID>", pl.Series(["17"])).numbers == {}
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["got", "a+b", "(x)", "[y]:", "é", "z.", "<", "L1"]), min_size=1, max_size=4),
     st.lists(
@@ -208,6 +214,7 @@ def test_secrets_are_in_no_sketch():
     assert found[1].frequent.ranked() == [("<redacted:password>", 20)]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["took <NUM>", "from <IP>", "plain"]), st.integers(0, 99)), max_size=30

@@ -5,7 +5,7 @@ import re
 import polars as pl
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logad.errors import ConfigError
@@ -95,6 +95,7 @@ LINES = st.lists(TOKENS, min_size=1, max_size=5).map(" ".join)
 PATTERNS = st.lists(st.one_of(TOKENS, st.just("<*>")), min_size=1, max_size=4).map(" ".join)
 
 
+@settings(deadline=None)
 @given(st.lists(LINES, max_size=8), st.lists(PATTERNS, max_size=4))
 def test_pins_agree_with_one_message_at_a_time(shapes, texts):
     def of_one(shape):
@@ -106,6 +107,7 @@ def test_pins_agree_with_one_message_at_a_time(shapes, texts):
     assert given_to(shapes, *(rule(pin=text) for text in texts)) == [of_one(shape) for shape in shapes]
 
 
+@settings(deadline=None)
 @given(st.lists(LINES, max_size=8), PATTERNS)
 def test_a_split_gives_every_fitting_shape_a_text_that_fits_it(shapes, text):
     if "<*>" not in text:

@@ -15,7 +15,9 @@ from logad.errors import InputError
 
 if TYPE_CHECKING:  # heavy: imported only by the commands that read logs
     from logad.batch import Observer
+    from logad.listing import MinedTemplate
     from logad.live import BacktestResult
+    from logad.quality import Finding
     from logad.stream import Event
     from logad.telemetry import Telemetry
 
@@ -49,6 +51,31 @@ def alerts_told(result: "BacktestResult") -> str:
         rows.append("none")
     rows.append(f"{result.summary.windows:,} windows judged, {result.summary.anomalous:,} anomalous")
     return "\n".join(rows) + "\n"
+
+
+def templates_told(templates: "Iterable[MinedTemplate]", width: int) -> Iterator[str]:
+    """A line a template: count, id, and its text or the name that a rule gives it, cut to the width."""
+    from logad.wording import cut, plain
+
+    for each in templates:
+        named = each.text if each.name is None else f"{each.name} = {each.text}"
+        yield cut(f"{each.count:>9,}  {each.template.template_id}  {plain(named)}", width) + "\n"
+
+
+def quality_told(findings: "Iterable[Finding]") -> Iterator[str]:
+    """What does not look right, each with a rule to paste where one helps; nothing where all is well.
+
+    Rules stand at the margin and are never cut, so that they can be copied.
+    """
+    from logad.wording import plain
+
+    for finding in findings:
+        yield f"\n{finding.kind:<12}{plain(finding.text)}\n"
+        rule = finding.suggestion
+        if rule is not None:
+            would = "1 template" if rule.before == 1 else f"{rule.before:,} templates"
+            yield f"{'':12}with this in {rule.file} of a rules folder, {would} would become {rule.after:,}:\n"
+            yield rule.yaml
 
 
 @contextmanager

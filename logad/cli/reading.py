@@ -11,10 +11,11 @@ from logad.cli.console import (
     alerts_told,
     looks,
     observed,
+    quality_told,
     refuse_sources,
     tell_faults,
+    templates_told,
     told_event,
-    visible,
     written_to,
 )
 from logad.cli.options import (
@@ -114,6 +115,7 @@ def train(
     for doubt in summary.doubts:
         click.echo(f"  doubt: {doubt}")
     click.echo(f"  judge by it: logad scan SOURCE --model {result.model.name}")
+    click.echo("".join(quality_told(result.quality)), nl=False)
     tell_faults(result.faults, result.stats)
     return ExitCode.INPUT if result.faults else ExitCode.DONE
 
@@ -234,9 +236,8 @@ def templates(
     with written_to(output) as out:
         if form == "text":
             width, _ = looks(out)
-            for one in result.templates:
-                line = f"{one.count:>9,}  {one.template.template_id}  {visible(one.template.text)}"
-                out.write((line if len(line) <= width else line[: width - 1] + "…") + "\n")
+            out.writelines(templates_told(result.templates, width))
+            out.writelines(quality_told(result.quality()))
         elif form == "csv":
             rows = ((one.template.template_id, one.count, one.template.text) for one in result.templates)
             out.writelines(writing.csv_rows(("template_id", "count", "template"), rows))
