@@ -67,6 +67,17 @@ def split_lines(content: bytes, encoding: str) -> tuple[pl.Series, int]:
     return pl.read_lines(io.BytesIO(content)).to_series().alias("raw"), mended
 
 
+def count_mended(content: bytes, encoding: str) -> int:
+    r"""How many lines hold bytes that are not text: what `split_lines` tells too.
+
+    >>> count_mended(b"one\ntw\xff\n", "utf-8")
+    1
+    """
+    if content.isascii() or (encoding == "utf-8" and _is_text(content)):
+        return 0
+    return len(_BROKEN_LINE.findall(content.decode(encoding, "surrogateescape")))
+
+
 def _is_text(content: bytes) -> bool:
     if content.isascii():
         return True

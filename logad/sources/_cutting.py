@@ -76,6 +76,20 @@ class Cutter:
             data = data[end:] if end else b""
         self._held += data
 
+    def cut(self, data: bytes) -> Block | None:
+        """Take more bytes like `add`; where they are many, give their lines but the last at once."""
+        end = 0
+        if len(data) >= self.buffer_bytes // 2:
+            end = data.rfind(b"\n", 0, max(0, data.rfind(b"\n"))) + 1
+        if not end or self.position.skipping or len(self._held) + end > self.buffer_bytes:
+            self.add(data)
+            return None
+        whole = b"".join((self._held, memoryview(data)[:end]))
+        self._held = bytearray(data[end:])
+        first_line = self.position.line
+        self.position = self.position.past(whole, whole.count(b"\n"))
+        return Block(whole, first_line, self.position)
+
     def full(self) -> Block | None:
         """A block of about `buffer_bytes`, once more than that is held."""
         if len(self._held) <= self.buffer_bytes:

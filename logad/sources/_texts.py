@@ -190,14 +190,18 @@ class Text:
     def _blocks(self, end: int | None) -> Iterator[Block]:
         yield from self._cut(iter([b""]))  # a cursor inside an archive may leave more than a buffer
         while end is None or self._raw < end:
-            raw = self._read(READ_BYTES if end is None else min(READ_BYTES, end - self._raw))
+            size = (
+                READ_BYTES if self._decoder.compressed else self._cutter.buffer_bytes - len(self._cutter.held)
+            )
+            raw = self._read(max(1, size if end is None else min(size, end - self._raw)))
             if not raw:
                 return
             yield from self._cut(self._decoder.push(raw))
 
     def _cut(self, pieces: Iterator[bytes]) -> Iterator[Block]:
         for piece in pieces:
-            self._cutter.add(piece)
+            if block := self._cutter.cut(piece):
+                yield block
             while block := self._cutter.full():
                 yield block
 

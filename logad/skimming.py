@@ -1,0 +1,355 @@
+"""Reads plain-text logs by the shapes of their lines: each distinct shape is parsed and mined once."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from logad.canonical import canonical
+from logad.formats import envelopes, lines, multiline
+from logad.kernel.numbered import Numbered
+from logad.mining import Miner
+from logad.recording import MOST_TEXT, Layout, Recorder, header_parts, levels, services
+from logad.shapes import Shapes
+from logad.telemetry import Telemetry
+from logad.types import Buffer
+
+_TOGETHER: Final = 64 << 20  # bytes whose new shapes are parsed together
+_ENCODINGS: Final = frozenset({"utf-8", "cp1252", "latin-1", "ascii"})  # ASCII letters are what they seem
+_VALUE: Final = re.compile(r"[0-9]{2}|0x0")  # in a canonical text
+_UNKNOWN: Final = -1  # not mined yet; a service that differs among lines of one shape
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Lines of one stream that follow each other."""
+
+    texts: tuple[bytes, ...]
+    starts: tuple[NDArray[np.int32], ...]  # where each line of each text begins
+    bounds: NDArray[np.int64]  # the first line of each text, and how many lines there are
+    shapes: NDArray[np.int64]  # of each line
+    source: str  # of the last line
+    numbers: NDArray[np.int64]  # physical, from 1; 0 where the source has no lines
+
+    def text(self, begin: int, end: int) -> bytes:
+        """The lines from `begin` until `end`, with their newlines."""
+        first = int(np.searchsorted(self.bounds, begin, side="right")) - 1
+        pieces = []
+        while begin < end:
+            until = min(end, int(self.bounds[first + 1]))
+            starts, offset = self.starts[first], int(self.bounds[first])
+            stop = int(starts[until - offset]) if until - offset < len(starts) else len(self.texts[first])
+            pieces.append(self.texts[first][int(starts[begin - offset]) : stop])
+            begin, first = until, first + 1
+        return b"".join(pieces)
+
+    def longer(self, size: int) -> NDArray[np.int64]:
+        """The lines of more than `size` bytes."""
+        found = []
+        for text, starts, bound in zip(self.texts, self.starts, self.bounds.tolist(), strict=False):
+            found.append(np.flatnonzero(np.diff(starts, append=len(text)) > size) + bound)
+        return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Skimmed:
+    """The records of a stretch in order; their texts are where the stretch is."""
+
+    stretch: Stretch
+    rows: NDArray[np.int64]  # the first line of each
+    spans: NDArray[np.int64]  # how many lines each has
+    templates: NDArray[np.int32]  # codes of the miner
+    services: NDArray[np.int32]  # places in `Skimmer.services`
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """The physical line that each record begins with."""
+        return self.stretch.numbers[self.rows]
+
+    def raw(self, records: NDArray[np.int64]) -> list[bytes]:
+        """All lines of some of the records."""
+        return _raw(self.stretch, self.rows[records], self.spans[records])
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What is known of each shape."""
+
+    flags: dict[str, NDArray[np.bool_]]  # as `multiline.line_flags` tells them, and `blank`
+    levels: NDArray[np.uint8]
+    services: NDArray[np.int32]  # or _UNKNOWN
+    templates: NDArray[np.int32]  # or _UNKNOWN
+    texts: list[str]  # messages, empty once mined
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    @staticmethod
+    def none() -> "_Facts":
+        codes = np.zeros(0, dtype=np.int32)
+        flags = dict.fromkeys(_FLAGS, np.zeros(0, dtype=np.bool_))
+        return _Facts(flags, np.zeros(0, dtype=np.uint8), codes, codes, [])
+
+    def followed(self, by: "_Facts") -> "_Facts":
+        """These and then others."""
+        return _Facts(
+            {name: np.concatenate([flags, by.flags[name]]) for name, flags in self.flags.items()},
+            np.concatenate([self.levels, by.levels]),
+            np.concatenate([self.services, by.services]),
+            np.concatenate([self.templates, by.templates]),
+            self.texts + by.texts,
+        )
+
+    def since(self, first: int) -> "_Facts":
+        """All but the first ones."""
+        return _Facts(
+            {name: flags[first:] for name, flags in self.flags.items()},
+            self.levels[first:],
+            self.services[first:],
+            self.templates[first:],
+            self.texts[first:],
+        )
+
+
+_FLAGS: Final = ("opens", "raised", "indented", "partial", "blank")
+
+
+def suits(layout: Layout) -> bool:
+    """Whether streams of this layout can be read so: plain text whose records tell themselves apart."""
+    plain = layout.envelope.kind == "plain" and layout.envelope.within is None
+    return plain and layout.encoding in _ENCODINGS and layout.starts != "given"
+
+
+class Skimmer:
+    """Reads one stream; gives the records that a `Recorder` and the miner's `assign` would give.
+
+    A line's shape decides whether it begins a record, its level, and the template of a record that it is all
+    of; records of several lines are read as a whole. Shapes are numbered while the next bytes are read.
+    """
+
+    def __init__(
+        self, layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._layout = layout
+        self._miner = miner
+        self._telemetry = telemetry
+        self._shapes = Shapes(tell=tell)
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._waiting: list[tuple[Buffer, bytes, Future[list[Numbered]]]] = []
+        self._facts = _Facts.none()
+        self._first = 0  # of the facts: the first of those that the numbers of shapes count from
+        self._names: dict[str, int] = {}
+
+    @property
+    def services(self) -> list[str]:
+        """The services named so far, in order of appearance."""
+        return list(self._names)
+
+    def push(self, buffer: Buffer) -> Iterator[Skimmed]:
+        """Take a buffer; the records that are complete and were not given yet, once there are many."""
+        if self._waiting and self._waiting[-1][0].source != buffer.source:
+            yield from self.flush()
+        self._take(buffer)
+        if buffer.final or sum(len(text) for _, text, _ in self._waiting) >= _TOGETHER:
+            yield from self._given(final=buffer.final)
+
+    def flush(self) -> Iterator[Skimmed]:
+        """All that is left, the last record taken as complete."""
+        yield from self._given(final=True)
+
+    def texts(self, raw: Sequence[bytes]) -> pl.Series:
+        """The messages of records of this stream, given all lines of each."""
+        return self._read(raw)["text"]
+
+    def _take(self, buffer: Buffer) -> None:
+        text = buffer.data
+        if buffer.first_line == 1:
+            text = text.removeprefix(lines.BYTE_ORDER_MARK)
+        mended = lines.count_mended(text, self._layout.encoding)
+        if mended:
+            self._telemetry.notes["invalid_bytes"] += mended
+        self._waiting.append((buffer, text, self._thread.submit(lambda: list(self._shapes.number(text)))))
+
+    def _given(self, *, final: bool) -> Iterator[Skimmed]:
+        with self._telemetry.stage("parse"):
+            stretch = self._stretch()
+            rows, spans = self._records(stretch, final=final)
+        if rows.size:
+            with self._telemetry.stage("mine"):
+                yield self._mined(stretch, rows, spans)
+        self._facts, self._first = self._facts.since(self._first), 0
+
+    def _stretch(self) -> Stretch:
+        """The lines that wait, their new shapes parsed."""
+        texts, starts, shapes, numbers, fresh = [], [], [], [], []
+        count = len(self._facts)
+        for buffer, text, numbered in self._waiting:
+            parts = numbered.result()
+            for part in parts:
+                self._first = count if part.anew else self._first
+                count += len(part.firsts)
+                shapes.append(part.ids.astype(np.int64) + self._first)
+                fresh += [
+                    text[begin:end]
+                    for begin, end in zip(part.firsts.tolist(), part.ends.tolist(), strict=True)
+                ]
+            texts.append(text)
+            starts.append(
+                np.concatenate([part.starts for part in parts]) if parts else np.zeros(0, dtype=np.int32)
+            )
+            counted = np.arange(len(starts[-1]), dtype=np.int64)
+            numbers.append(counted + buffer.first_line if buffer.first_line else counted * 0)
+        bounds = np.concatenate([[0], np.cumsum([len(begins) for begins in starts])]).astype(np.int64)
+        source = self._waiting[-1][0].source if self._waiting else ""
+        self._waiting.clear()
+        if fresh:
+            self._facts = self._facts.followed(self._parsed(fresh))
+        nothing = np.zeros(0, dtype=np.int64)
+        return Stretch(
+            tuple(texts),
+            tuple(starts),
+            bounds,
+            np.concatenate([*shapes, nothing]),
+            source,
+            np.concatenate([*numbers, nothing]),
+        )
+
+    def _parsed(self, fresh: Sequence[bytes]) -> _Facts:
+        """What these lines, each of another shape, are by themselves."""
+        parts = self._parts(fresh)
+        flags = multiline.line_flags(parts, self._layout.starts, None)
+        blank = ~parts["inner"].str.contains(r"\S")
+        named = services(parts, self._layout)
+        stem = self._layout.stem
+        codes = [
+            _UNKNOWN if name != stem and _varies(name) else self._names.setdefault(name, len(self._names))
+            for name in named
+        ]
+        text = parts.select(pl.coalesce("text", "inner")).to_series()
+        return _Facts(
+            {name: flag.to_numpy() for name, flag in zip(_FLAGS, [*flags.get_columns(), blank], strict=True)},
+            levels(parts).cast(pl.UInt8).to_numpy(),
+            np.asarray(codes, dtype=np.int32),
+            np.full(len(fresh), _UNKNOWN, dtype=np.int32),
+            text.to_list(),
+        )
+
+    def _records(self, stretch: Stretch, *, final: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The first line and the number of lines of each complete record; what may go on waits again."""
+        flags = self._facts.flags
+        count = len(stretch.shapes)
+        if (flags["opens"] & ~flags["blank"] & ~flags["raised"]).all():
+            rows, blank = np.arange(count), np.zeros(0, dtype=np.bool_)
+        else:
+            told = {name: flags[name][stretch.shapes] for name in _FLAGS}
+            blank = told["blank"]
+            rows = np.flatnonzero(multiline.opening_rows(**told, starts=self._layout.starts))
+        end = count
+        if rows.size and not final and self._layout.starts != "line":
+            end = int(rows[-1])
+            rows = rows[:-1]
+            self._hold(stretch, end)
+        spans = np.ones(len(rows), dtype=np.int64)
+        if blank.size and rows.size:
+            filled = np.where(blank[:end], rows[0], np.arange(end))
+            spans = np.maximum.reduceat(filled, rows) + 1 - rows
+        self._telemetry.drop("empty", end - int(spans.sum()))
+        self._telemetry.accept(len(rows), int(spans.sum()))
+        cut = int((spans >= multiline.MOST_LINES).sum())
+        if cut:
+            self._telemetry.notes["record_cut"] += cut
+        return rows, spans
+
+    def _hold(self, stretch: Stretch, begin: int) -> None:
+        """Let the lines from `begin` on wait for what follows them."""
+        rest = stretch.text(begin, len(stretch.shapes))
+        buffer = Buffer(self._layout.stream, stretch.source, rest, int(stretch.numbers[begin]), "")
+        numbered = self._thread.submit(lambda: list(self._shapes.number(rest)))
+        self._waiting.append((buffer, rest, numbered))
+
+    def _mined(self, stretch: Stretch, rows: NDArray[np.int64], spans: NDArray[np.int64]) -> Skimmed:
+        """The records with their templates; what has a template already is not mined again."""
+        shapes = stretch.shapes[rows]
+        long = np.isin(rows, stretch.longer(MOST_TEXT))
+        several = np.flatnonzero((spans > 1) | long)
+        single = np.ones(len(rows), dtype=np.bool_)
+        single[several] = False
+        alone = np.flatnonzero(single)
+        first = np.full(
+            len(self._facts), -1, dtype=np.int64
+        )  # for each shape, the first record that it is all of
+        first[shapes[alone][::-1]] = alone[::-1]
+        new = np.flatnonzero((first >= 0) & (self._facts.templates == _UNKNOWN))
+        whole = self._read(_raw(stretch, rows[several], spans[several]))
+        facts = self._facts
+        distinct = pl.DataFrame(
+            {
+                "text": [*(facts.texts[shape] for shape in new.tolist()), *whole["text"]],
+                "level": np.concatenate([facts.levels[new], whole["level"].to_numpy()]),
+                "len": np.concatenate(
+                    [np.bincount(shapes[alone], minlength=len(facts))[new], np.ones(len(several))]
+                ),
+                "at": np.concatenate([first[new], several]),
+            },
+            schema={"text": pl.String, "level": pl.UInt8, "len": pl.UInt32, "at": pl.Int64},
+        ).with_row_index("row")
+        distinct = (
+            distinct.sort("at").with_columns(template=self._miner.codes(distinct.sort("at"))).sort("row")
+        )
+        codes = distinct["template"].to_numpy()
+        facts.templates[new] = codes[: len(new)]
+        for shape in new.tolist():
+            facts.texts[shape] = ""
+        templates = facts.templates[shapes]
+        templates[several] = codes[len(new) :]
+        return Skimmed(stretch, rows, spans, templates, self._named(stretch, rows, shapes))
+
+    def _named(
+        self, stretch: Stretch, rows: NDArray[np.int64], shapes: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """The service of each record: of its shape, or read where lines of one shape name different ones."""
+        named = self._facts.services[shapes]
+        unknown = np.flatnonzero(named == _UNKNOWN)
+        if unknown.size:
+            ones = np.ones(len(unknown), dtype=np.int64)
+            found = services(self._parts(_raw(stretch, rows[unknown], ones)), self._layout)
+            named[unknown] = [self._names.setdefault(name, len(self._names)) for name in found]
+        return named
+
+    def _parts(self, raw: Sequence[bytes]) -> pl.DataFrame:
+        """The parts of lines."""
+        whole, _ = lines.split_lines(
+            b"".join(line.rstrip(b"\n") + b"\n" for line in raw), self._layout.encoding
+        )
+        parts = envelopes.unwrap(whole, self._layout.envelope)
+        return parts.hstack(header_parts(parts["inner"], self._layout.header))
+
+    def _read(self, raw: Sequence[bytes]) -> pl.DataFrame:
+        """Records, given all lines of each."""
+        telemetry = Telemetry()
+        recorder = Recorder(self._layout, telemetry)
+        stream = self._layout.stream
+        records = recorder.push(Buffer(stream, stream, b"".join(raw), 0, "", final=True))
+        if len(records) != len(raw):  # one that was cut for its length goes on with lines like any other
+            each = [Buffer(stream, stream, one, 0, "", final=True) for one in raw]
+            records = pl.concat([records.clear(), *(recorder.push(buffer) for buffer in each)])
+        self._telemetry.notes["record_truncated"] += telemetry.notes["record_truncated"]
+        return records
+
+
+def _raw(stretch: Stretch, begins: NDArray[np.int64], spans: NDArray[np.int64]) -> list[bytes]:
+    """All lines of records, given the first of each and how many they are."""
+    return [
+        stretch.text(begin, begin + span) for begin, span in zip(begins.tolist(), spans.tolist(), strict=True)
+    ]
+
+
+def _varies(name: str) -> bool:
+    """Whether lines of one shape may have other names in the place of this one."""
+    flat = canonical(name)
+    return flat != name or _VALUE.search(flat) is not None
