@@ -89,7 +89,7 @@ def flood(lines: int, cap_bytes: int) -> None:
     )
     print(f"### flood: {lines:,} lines of random words, {path.stat().st_size / MEGABYTE:,.0f} MB\n")
     if found.fault:
-        print(f"Not bounded, or failed: {found.fault}")
+        print(f"Not bounded, or failed, in {cap_bytes / GIGABYTE:g} GB of address space: {found.fault}")
     table = path.with_suffix(".csv")
     with table.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)

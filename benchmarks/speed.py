@@ -91,7 +91,7 @@ def done(log: Log, command: Sequence[str | Path]) -> Run:
     """
     found = run(command, cap_bytes=log.cap_bytes)
     if found.fault:
-        raise FailedError(found.fault)
+        raise FailedError(f"{found.fault} (in {log.cap_bytes / GIGABYTE:g} GB of address space)")
     return found
 
 
