@@ -32,6 +32,9 @@ IN_SESSIONS: Final = 0.4
 """Share of all records that must lie in real sessions for a key to be chosen."""
 KEYED: Final = 0.75
 """Share of all records that must have a key where only sessions are judged."""
+SHORTEST_TIMEOUT: Final = 10.0
+LONGEST_TIMEOUT: Final = 3600.0
+"""Bounds of a session's timeout in seconds."""
 
 _IDENTIFIER: Final = r"[A-Za-z]{2,16}[_-]-?[A-Za-z]{0,3}[0-9][0-9A-Za-z_-]{3,}"
 _NAMED: Final = (
@@ -70,6 +73,20 @@ def views(records: pl.DataFrame) -> tuple[Windowing, ...]:
     if sessions is None:
         return (spans,)
     return (sessions, spans) if spans.kind is WindowKind.TIME else (sessions,)
+
+
+def session_timeout(records: pl.DataFrame, windowing: Windowing) -> float:
+    """Seconds of silence that end a session: twice the 99th percentile of the gaps inside sessions.
+
+    Between 10 seconds and an hour; an hour where the records show no gap.
+    """
+    keyed = records.select("time").with_columns(session_keys(records["raw"], windowing).alias("key"))
+    keyed = keyed.explode("key").drop_nulls().sort("time", maintain_order=True)
+    gaps = keyed.select(pl.col("time").diff().over("key").dt.total_microseconds()).to_series().drop_nulls()
+    usual = gaps.quantile(0.99)
+    if usual is None:
+        return LONGEST_TIMEOUT
+    return min(max(2 * usual / 1e6, SHORTEST_TIMEOUT), LONGEST_TIMEOUT)
 
 
 def _spans(records: pl.DataFrame, *, live: bool = False) -> Windowing:

@@ -22,6 +22,8 @@ LAG_MICROSECONDS: Final = 30_000_000
 """A stream further behind the others than this does not hold them back."""
 GRACE_MICROSECONDS: Final = 5_000_000
 """So much later than its time a line of one of several streams may come and not be late."""
+ENDLESS: Final = int(np.iinfo(np.int64).max)
+"""A single stream waits for no other."""
 
 
 @dataclass(slots=True)
@@ -30,6 +32,12 @@ class _Stream:
     recorder: Recorder
     cursor: str
     newest: int = NO_TIME  # the greatest time seen, microseconds
+
+    def first_time(self) -> int:
+        """The time of a first record that is held back, for others must wait for it too; it stays held."""
+        copy = Recorder(self.layout, Telemetry(), state=self.recorder.state())
+        times = copy.flush()["time"].drop_nulls().dt.epoch("us")
+        return int(times[0]) if len(times) else NO_TIME
 
 
 class Intake:
@@ -69,6 +77,10 @@ class Intake:
     def settled(self) -> bool:
         """Whether no stream holds a record back."""
         return not self._unfinished()
+
+    def unfinished(self) -> list[str]:
+        """The streams that hold a record back."""
+        return [name for name, stream in self._streams.items() if stream.recorder.unfinished]
 
     def _unfinished(self) -> list[int]:
         """How far the streams are that hold a record back."""
@@ -113,6 +125,10 @@ class Intake:
         for name, newest in records.group_by("stream").agg(pl.col("time").dt.epoch("us").max()).iter_rows():
             if newest is not None:
                 self._streams[name].newest = max(self._streams[name].newest, newest)
+        told = set(records["stream"].unique())
+        for name, stream in self._streams.items():
+            if stream.newest == NO_TIME and name not in told and stream.recorder.unfinished:
+                stream.newest = stream.first_time()
         return records
 
     def passed_by(self, buffers: Sequence[Buffer]) -> set[str]:
@@ -124,6 +140,17 @@ class Intake:
         """The least of the times at which the streams of the buffers stand."""
         newest = self.newest()
         return min((newest.get(each.stream, NO_TIME) for each in buffers), default=NO_TIME)
+
+    def reached(self, *, more: bool) -> int:
+        """The time up to which all is here of streams that are followed, microseconds; see `watermarks`."""
+        newest = list(self.newest().values())
+        if len(newest) <= 1:
+            return ENDLESS
+        if more:
+            return min(each for each in newest if each >= self._read_from)
+        latest = max(newest)
+        holding = [*self._unfinished(), *(each for each in newest if each >= latest - LAG_MICROSECONDS)]
+        return min(*holding, latest - GRACE_MICROSECONDS)
 
     def watermarks(
         self, records: pl.DataFrame, before: int, beat: int, *, live: bool, more: bool
@@ -139,12 +166,8 @@ class Intake:
         """
         times = records["time"].dt.epoch("us").fill_null(NO_TIME).to_numpy()
         passed = np.maximum.accumulate(times)
-        newest = list(self.newest().values())
-        if live and len(newest) > 1:
-            least = self._read_from if more else max(newest) - LAG_MICROSECONDS
-            waiting = [] if more else self._unfinished()
-            held = min(each for each in (*newest, *waiting) if each >= least or each in waiting)
-            passed = np.minimum(passed, held if more else min(held, max(newest) - GRACE_MICROSECONDS))
+        if live:
+            passed = np.minimum(passed, self.reached(more=more))
         passed = np.where(passed == NO_TIME, NO_TIME, passed // beat * beat)
         marks = np.maximum(passed, before)
         earlier = np.concatenate([[before], marks[:-1]]).astype(np.int64)
@@ -179,4 +202,5 @@ def merged(frames: list[pl.DataFrame], *, whole: bool) -> pl.DataFrame:
     records = pl.concat(frames)
     time = pl.col("time") if whole else pl.col("time").cum_max()
     order = time.forward_fill().backward_fill().over("stream")
-    return records.with_columns(order.alias("_order")).sort("_order", maintain_order=True).drop("_order")
+    ordered = records.with_columns(order.alias("_order")).sort("_order", "stream", maintain_order=True)
+    return ordered.drop("_order")

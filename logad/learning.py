@@ -12,7 +12,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from logad.durations import format_duration
-from logad.keys import session_keys
 from logad.ledger import Ledger
 from logad.packing import unpacked
 from logad.steps import Fit, Stretch, ViewState
@@ -34,8 +33,6 @@ GROWTH: Final = 0.25
 
 _SECOND: Final = 1_000_000  # microseconds
 _NEVER: Final = int(np.iinfo(np.int64).max)
-_SHORTEST_TIMEOUT: Final = 10.0
-_LONGEST_TIMEOUT: Final = 3600.0
 
 
 class Judging(Protocol):
@@ -146,12 +143,14 @@ class View:
         queue = self._queue(windows)
         newest = int(windows.times.max(initial=NO_TIME))
         found: list[Closed] = []
+        undone: Counter[str] = Counter()
         while queue:
             self._learn_if_due(queue[0].at, warmup_over=warmup_over)
             room = self._until_fit([each.at for each in queue], warmup_over=warmup_over)
             if self.judge is not None and self._patient:
                 until = _NEVER if final else watermark
-                chosen = self._complete(self.judge, queue, windows, room, NO_TIME if until is None else until)
+                until = NO_TIME if until is None else until
+                chosen = self._complete(self.judge, queue, windows, room, until, undone)
             else:
                 chosen, queue = queue[:room], queue[room:]
             due = sum(watermark is not None and each.at <= watermark for each in chosen)
@@ -187,23 +186,33 @@ class View:
             queue.append(_Due(at, end, row, waited=until is not None))
         return sorted(queue)
 
-    def _complete(
-        self, judge: Judging, queue: list[_Due], windows: Windows, room: int, until: int
+    def _complete(  # noqa: PLR0913, PLR0917  (the last two are the caller's, to be kept between calls)
+        self,
+        judge: Judging,
+        queue: list[_Due],
+        windows: Windows,
+        room: int,
+        until: int,
+        undone: Counter[str],
     ) -> list[_Due]:
         """Take up to `room` windows that are complete off the queue, in the order in which they are.
 
         A session that is not normal as it stands, but in a state in which normal ones may be silent for
-        longer, is complete when that time is over; if it goes on before, it was not complete at all.
+        longer, is complete when that time is over; if it goes on before, it was not complete at all: such
+        revisions are counted in `undone`, also for those that a later call finds complete.
         """
         patience = np.minimum(judge.patience(windows), REVISIT_TIMEOUTS * self._timeout).tolist()
         keys = windows.table["key"].to_list()
-        following = _following(keys, windows.table["revision"].to_list())
+        revisions = windows.table["revision"].to_list()
+        following = _following(keys, revisions)
+        born = {key: row for row, key in enumerate(keys) if not revisions[row]}  # the last session with it
         resumed: dict[str, int] | None = None
-        undone: Counter[str] = Counter()
         chosen: list[_Due] = []
         while queue and len(chosen) < room:
             due = heappop(queue)
             key = keys[due.row]
+            if not revisions[due.row]:  # a new session with this key
+                undone[key] = 0
             if due.waited or patience[due.row] <= self._timeout:
                 chosen.append(replace(due, undone=undone[key]))
                 continue
@@ -212,7 +221,8 @@ class View:
             goes_on = resumed.get(key) if later is None else _goes_on(windows, due.row, later)
             end = due.end + patience[due.row]
             if goes_on is not None and goes_on < end:
-                self._windower.undo(key)
+                if due.row >= born.get(key, 0):
+                    self._windower.undo(key)
                 undone[key] += 1
             elif end <= until:
                 heappush(queue, _Due(end, due.end, due.row, waited=True))
@@ -224,16 +234,32 @@ class View:
         """Learn from what closed so far, where that is enough."""
         self._learn_if_due(0, warmup_over=True)
 
-    def progress(self) -> str:
+    def progress(self, *, warmup_over: bool) -> str:
         """How far its judge is, in words."""
-        what = "sessions" if self.windowing.kind is WindowKind.SESSION else "windows"
+        what = self._what
         if self._fit is not None:
             return f"{self.windowing.kind}: learned from {min(self._fit.at, KEPT_WINDOWS):,} {what}"
+        if self._asked and warmup_over:
+            few = f"only {self.closed} of the {FEWEST_WINDOWS} {what} that it takes to learn have closed"
+            return f"{self.windowing.kind}: the warm-up is over, but {few}"
         if self._asked:
             return f"{self.windowing.kind}: learning until the warm-up is over"
         if self.windowing.kind is WindowKind.TIME:
             return f"{self.windowing.kind}: learning from the first {format_duration(self._first_seconds)}"
         return f"{self.windowing.kind}: learning from the first {FIRST_WINDOWS} {what}"
+
+    def unjudged(self, *, warmup_over: bool) -> str:
+        """Why nothing was judged by the end of a run, in words."""
+        what = self._what
+        told = f"{self.windowing.kind}: nothing was judged, for "
+        if self._asked and not warmup_over:
+            return f"{told}the warm-up was not over: all {self.closed:,} {what} only taught"
+        if self._asked or self.closed < FEWEST_WINDOWS:
+            return f"{told}the first {FEWEST_WINDOWS} {what} at least only teach, and {self.closed} closed"
+        if self.windowing.kind is WindowKind.TIME:
+            first = format_duration(self._first_seconds)
+            return f"{told}the first {first} only teach, and all {self.closed:,} {what} closed in it"
+        return f"{told}the first {FIRST_WINDOWS} {what} only teach, and {self.closed} closed"
 
     def taken_state(self) -> ViewState:
         """What changed since the last call, for the ledger."""
@@ -338,6 +364,10 @@ class View:
         self._fit = fit
 
     @property
+    def _what(self) -> str:
+        return "sessions" if self.windowing.kind is WindowKind.SESSION else "windows"
+
+    @property
     def _first_seconds(self) -> float:
         return min(FIRST_WINDOWS * (self.windowing.span_seconds or 0.0), FIRST_SECONDS)
 
@@ -345,20 +375,6 @@ class View:
     def _timeout(self) -> int:
         """Microseconds of silence that end a session; of other windows none."""
         return round((self.windowing.timeout_seconds or 0) * _SECOND)
-
-
-def session_timeout(records: pl.DataFrame, windowing: Windowing) -> float:
-    """Seconds of silence that end a session: twice the 99th percentile of the gaps inside sessions.
-
-    Between 10 seconds and an hour; an hour where the records show no gap.
-    """
-    keyed = records.select("time").with_columns(session_keys(records["raw"], windowing).alias("key"))
-    keyed = keyed.explode("key").drop_nulls().sort("time", maintain_order=True)
-    gaps = keyed.select(pl.col("time").diff().over("key").dt.total_microseconds()).to_series().drop_nulls()
-    usual = gaps.quantile(0.99)
-    if usual is None:
-        return _LONGEST_TIMEOUT
-    return min(max(2 * usual / _SECOND, _SHORTEST_TIMEOUT), _LONGEST_TIMEOUT)
 
 
 def _following(keys: list[str], revisions: list[int]) -> dict[int, int]:

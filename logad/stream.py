@@ -20,7 +20,7 @@ from logad.errors import InputError, UsageError
 from logad.feed import Batch, Feed
 from logad.intake import Intake, empty_records, merged
 from logad.judge import Judge, learn
-from logad.learning import Closed, View, session_timeout
+from logad.learning import Closed, View
 from logad.ledger import Ledger
 from logad.mining import Miner
 from logad.recording import Layout
@@ -34,13 +34,14 @@ from logad.windows import NO_TIME, Windowing, Windows
 __all__ = ["BATCH_BYTES", "Event", "EventKind", "StreamOptions", "StreamSummary", "Warmup", "run"]
 
 SAMPLE_RECORDS: Final = 20_000
-"""The views are chosen from so many of the first records at most ..."""
+"""The views are chosen from so many of the first records, or from all where no more are there ..."""
 FEWEST_RECORDS: Final = 1_000
-"""... and from so many at least, unless nothing more comes for two seconds."""
+"""... or, while more comes line by line, from what came within a minute, if that is as much as this."""
 
 _BEAT: Final = 10_000_000  # microseconds: windows close at whole beats of the log's clock
 _FLUSH_SECONDS: Final = 1.0
-_CHOOSE_SECONDS: Final = 2.0
+_CHOOSE_SECONDS: Final = 2.0  # of silence
+_CHOOSE_LATEST: Final = timedelta(minutes=1)
 _NEAR: Final = timedelta(minutes=10)
 _GRACE: Final = timedelta(seconds=10)
 
@@ -61,9 +62,11 @@ def run(  # noqa: PLR0913  (everything that touches the world is passed in)
     """Judge what the sources hold and, following, what is appended, until they end or fall silent.
 
     All that a step learned, judged and decided is one transaction of the ledger, the cursors too: a process
-    killed at any moment and started again gives the verdicts of one that was not, each once. Exact for one
-    stream; how several streams interleave is not known to a later process. `mutes` may change while it runs;
-    None: those of the rules.
+    killed at any moment and started again gives the verdicts of one that was not, each once. What is there
+    when it starts gives those of a replay, however it is cut into batches. Both are exact for one stream; for
+    several where each is in order of time and templates do not hang on the order in which lines are first
+    seen. An end (not a kill) judges what is open: sessions go on as revisions after it, spans of time do not.
+    `mutes` may change while it runs; None: those of the rules.
 
     Raises:
         InputError: the sources ended without a record, or none can be read.
@@ -115,6 +118,7 @@ class _Run:
         self._tell = on_event
         self._views: list[View] = []
         self._held: list[pl.DataFrame] = []  # until the views are chosen; no cursor moves meanwhile
+        self._held_since = clock.now()
         self._faults: list[str] = []
         self._passing_over = options.from_end and not ledger.streams()
         self._heard: dict[str, datetime] = {}  # streams whose last record may go on, and when they spoke
@@ -130,6 +134,7 @@ class _Run:
         miner = Miner.rebuilt(ledger.shapes(), rules, telemetry, redact=redact)
         self.intake = Intake(miner, options.overrides, telemetry, self._told_layout)
         self.intake.restore(ledger.streams(), place.get("newest", {}))
+        self._heard |= dict.fromkeys(self.intake.unfinished(), self._started)
         chosen = [Windowing.from_dict(each) for each in json.loads(ledger.meta("views") or "[]")]
         if chosen and options.windowing is not None:
             _same_windows(chosen, options.windowing)
@@ -146,13 +151,13 @@ class _Run:
             if self._views:
                 self._judge(records)
             elif not records.is_empty():
+                self._held_since = self._held_since if self._held else self._clock.now()
                 self._held.append(records)
         elif self._passing_over:
             self._within(self.intake.take([], flush=None))  # the last line too was there
             self._passing_over = False
             self._commit([])
-        enough = sum(frame.height for frame in self._held) >= FEWEST_RECORDS
-        if self._held and not self._views and (enough or batch.silent_seconds > _CHOOSE_SECONDS):
+        if self._held and not self._views and self._enough(batch):
             self._choose()
         if batch.silent_seconds and self._views:
             self._pass_time()
@@ -205,6 +210,19 @@ class _Run:
 
     # Views ----------------------------------------------------------------------------------------
 
+    def _enough(self, batch: Batch) -> bool:
+        """Whether what is held decides the views: those of a replay, however a backlog is cut."""
+        asked = self._options.windowing
+        if asked is not None and (asked.kind is not WindowKind.SESSION or not self._options.patient):
+            return True
+        held = sum(frame.height for frame in self._held)
+        if held >= SAMPLE_RECORDS:
+            times = pl.concat(frame["time"].dt.epoch("us") for frame in self._held).fill_null(NO_TIME)
+            if (times <= self.intake.reached(more=batch.cut_short)).sum() >= SAMPLE_RECORDS:
+                return True
+        long = not batch.cut_short and self._clock.now() - self._held_since > _CHOOSE_LATEST
+        return (long and held >= FEWEST_RECORDS) or batch.silent_seconds > _CHOOSE_SECONDS
+
     def _choose(self) -> None:
         """Choose the views from what is held, then judge that."""
         held, self._held = merged(self._held, whole=not self._options.follow), []
@@ -213,7 +231,7 @@ class _Run:
         chosen = [asked] if asked is not None else list(choosing.views(sample))
         for number, windowing in enumerate(chosen):
             if windowing.kind is WindowKind.SESSION and windowing.timeout_seconds is None:
-                seconds = self._options.session_timeout_seconds or session_timeout(sample, windowing)
+                seconds = self._options.session_timeout_seconds or choosing.session_timeout(sample, windowing)
                 chosen[number] = replace(windowing, timeout_seconds=seconds)
         self._open_views(chosen)
         self._judge(held)
@@ -231,7 +249,7 @@ class _Run:
             )
             self._views.append(view.restored(self._ledger, self.intake.miner.vocabulary))
             self._tell(Event("view", windowing.describe()))
-            self._tell(Event("learned" if view.judge else "learning", view.progress()))
+            self._tell(Event("learned" if view.judge else "learning", view.progress(warmup_over=self._warm)))
 
     def _teach(self, windows: Windows) -> Judge:
         return learn(windows, self._options.judge, self._options.seed)
@@ -244,16 +262,26 @@ class _Run:
 
     def _judge(self, records: pl.DataFrame, *, final: bool = False) -> None:
         """Give records to the views, close what is complete, and make it all durable."""
-        closed: list[Closed] = []
         learned = [view.judge for view in self._views]
+        closed = self._pushed(records, more=self._more and not final)
+        if final:
+            for view in self._views:
+                closed += self._closed(view, final=True)
+        self._commit(closed)
+        for view, before in zip(self._views, learned, strict=True):
+            if view.judge is not None and before is None:
+                self._tell(Event("learned", view.progress(warmup_over=self._warm)))
+            elif view.judge is None and final:
+                self._tell(Event("learning", view.unjudged(warmup_over=self._warm)))
+
+    def _pushed(self, records: pl.DataFrame, *, more: bool) -> list[Closed]:
+        """Give records to the views, as time passes; what closed."""
+        closed: list[Closed] = []
         live = self._options.follow
-        marks, cuts = self.intake.watermarks(
-            records, self._watermark, _BEAT, live=live, more=self._more and not final
-        )
+        marks, cuts = self.intake.watermarks(records, self._watermark, _BEAT, live=live, more=more)
         warm_at = None if self._warm else self._warmup_end(records, marks)
-        places = sorted({*cuts.tolist(), *([] if warm_at is None else [warm_at]), records.height})
         begin = 0
-        for place in places:
+        for place in sorted({*cuts.tolist(), *([] if warm_at is None else [warm_at]), records.height}):
             if place:
                 self._watermark = int(marks[place - 1])
             for view in self._views:
@@ -261,18 +289,17 @@ class _Run:
                 runs_end = place == warm_at and view.windowing.kind is WindowKind.RECORDS
                 closed += self._closed(view, final=runs_end)
             if place == warm_at:
-                self._warm = True
-                for view in self._views:
-                    view.end_warmup()
+                self._end_warmup()
             begin = place
         self._records += records.height
-        if final:
-            for view in self._views:
-                closed += self._closed(view, final=True)
-        self._commit(closed)
-        for view, before in zip(self._views, learned, strict=True):
-            if view.judge is not None and before is None:
-                self._tell(Event("learned", view.progress()))
+        return closed
+
+    def _end_warmup(self) -> None:
+        self._warm = True
+        for view in self._views:
+            view.end_warmup()
+            if view.judge is None:
+                self._tell(Event("learning", view.progress(warmup_over=True)))
 
     def _closed(self, view: View, *, final: bool = False) -> list[Closed]:
         timed = self._watermark != NO_TIME and view.windowing.kind is not WindowKind.RECORDS

@@ -185,7 +185,7 @@ class Windower:
         waiting = waiting.with_columns(order.alias(_MARK))
         in_order = self.windowing.kind is WindowKind.RECORDS  # of input: none of these spans two streams
         if watermark is not None and not in_order:
-            waiting = waiting.sort(_MARK, maintain_order=True)
+            waiting = waiting.sort(_MARK, "stream", maintain_order=True)
         if watermark is None or final or in_order:
             ready, self._waiting = waiting, []
         else:
@@ -333,9 +333,7 @@ class Windower:
             pl.col("_row") <= pl.col("_last")
         )
         judged = pl.col("_judged") | pl.col("_ends")
-        self._open = (
-            None if final else records.with_columns(judged).drop("_row", "_ends", "_following", "_life")
-        )
+        self._open = records.with_columns(judged).drop("_row", "_ends", "_following", "_life")
         return grouped(self.windowing.kind, closed, ["key", "_life", "_revision"], vocabulary)
 
     def _life(self) -> pl.Expr:

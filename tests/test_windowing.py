@@ -115,6 +115,27 @@ def test_a_session_that_goes_on_after_its_timeout_is_judged_again_as_a_whole() -
     ]
 
 
+@given(st.permutations("abc"), st.sampled_from(list(WindowKind)[:2]), st.integers(0, 3))
+def test_records_of_one_moment_are_in_the_order_of_their_streams_however_they_came(
+    order: list[str], kind: WindowKind, cut_at: int
+) -> None:
+    windowing = {
+        WindowKind.TIME: Windowing(WindowKind.TIME, span_seconds=60),
+        WindowKind.SESSION: Windowing(WindowKind.SESSION, key_regex="s1", timeout_seconds=20),
+    }[kind]
+    windower = Windower(windowing, Telemetry())
+    found = []
+    for place, name in enumerate(order):
+        records = records_of([(0, "x", "s1", "abc".index(name)), (1, "x", "s1", 3)])
+        windower.push(records.with_columns(stream=pl.lit(name)))
+        if place == cut_at:
+            early = round((START - timedelta(seconds=1)).timestamp() * 1e6)
+            found += seen(windower.close(VOCABULARY, early))
+    end = round((START + timedelta(seconds=600)).timestamp() * 1e6)
+    found += seen(windower.close(VOCABULARY, end, final=True))
+    assert [row[-1] for row in found if row[5]] == [(0, 1, 2, 3, 3, 3)]
+
+
 rows = st.lists(
     st.tuples(
         st.integers(0, 300).map(float),
