@@ -13,10 +13,12 @@ from logad.parameters import PLACEHOLDER, values
 from logad.rules import Rules
 from logad.sketches import hashed
 from logad.suggesting import Suggestion, Trial, joining, splitting
+from logad.wording import cut
 
 _WILDCARD: Final = "<*>"
 _SHOWN: Final = 3  # findings of a kind
 _WORDS_SHOWN: Final = 4
+_LONGEST_SHOWN: Final = 40  # columns of a word
 _OTHERS: Final = 300  # templates that a suggestion must leave alone
 _TEXTS: Final = 200  # messages it is tried on
 
@@ -151,7 +153,7 @@ class _Report:
 
     def _words(self, words: Sequence[str]) -> str:
         plain = [word for word in dict.fromkeys(words) if not PLACEHOLDER.search(word)]
-        shown = ", ".join(self.redact(word) for word in plain[:_WORDS_SHOWN])
+        shown = ", ".join(cut(self.redact(word), _LONGEST_SHOWN) for word in plain[:_WORDS_SHOWN])
         return f"{shown}, …" if len(plain) > _WORDS_SHOWN else shown
 
 

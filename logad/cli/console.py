@@ -15,6 +15,7 @@ from logad.errors import InputError
 
 if TYPE_CHECKING:  # heavy: imported only by the commands that read logs
     from logad.batch import Observer
+    from logad.lineage import Descent
     from logad.listing import MinedTemplate
     from logad.live import BacktestResult
     from logad.quality import Finding
@@ -23,6 +24,8 @@ if TYPE_CHECKING:  # heavy: imported only by the commands that read logs
 
 _PLAIN_WIDTH = 100
 """Columns of text output in a pipe."""
+_FINDING_WIDTH = 12
+_MOMENT_WIDTH = 25
 
 
 def told_event(event: "Event") -> None:
@@ -62,20 +65,39 @@ def templates_told(templates: "Iterable[MinedTemplate]", width: int) -> Iterator
         yield cut(f"{each.count:>9,}  {each.template.template_id}  {plain(named)}", width) + "\n"
 
 
-def quality_told(findings: "Iterable[Finding]") -> Iterator[str]:
+def quality_told(findings: "Iterable[Finding]", width: int) -> Iterator[str]:
     """What does not look right, each with a rule to paste where one helps; nothing where all is well.
 
     Rules stand at the margin and are never cut, so that they can be copied.
     """
-    from logad.wording import plain
+    from logad.wording import counted, plain, wrapped
 
     for finding in findings:
-        yield f"\n{finding.kind:<12}{plain(finding.text)}\n"
+        told = [plain(finding.text)]
         rule = finding.suggestion
         if rule is not None:
-            would = "1 template" if rule.before == 1 else f"{rule.before:,} templates"
-            yield f"{'':12}with this in {rule.file} of a rules folder, {would} would become {rule.after:,}:\n"
+            become = "becomes" if rule.before == 1 else "become"
+            told.append(
+                f"with this in {rule.file}, {counted(rule.before, 'template')} {become} {rule.after:,}:"
+            )
+        lines = [line for text in told for line in wrapped(text, width - _FINDING_WIDTH)]
+        yield "\n"
+        for name, line in zip((finding.kind, *[""] * len(lines)), lines, strict=False):
+            yield f"{name:<{_FINDING_WIDTH}}{line}\n"
+        if rule is not None:
             yield rule.yaml
+
+
+def lineage_told(lineage: "Iterable[Descent]", width: int) -> Iterator[str]:
+    """A line an event: when, which id gave way to which, and why."""
+    from logad.wording import cut, moment, plain
+
+    for each in lineage:
+        when = "" if each.when is None else moment(each.when)
+        yield (
+            cut(f"{when:<{_MOMENT_WIDTH}}{each.was_id} -> {each.became_id}  {plain(each.reason)}", width)
+            + "\n"
+        )
 
 
 @contextmanager

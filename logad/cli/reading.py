@@ -115,7 +115,8 @@ def train(
     for doubt in summary.doubts:
         click.echo(f"  doubt: {doubt}")
     click.echo(f"  judge by it: logad scan SOURCE --model {result.model.name}")
-    click.echo("".join(quality_told(result.quality)), nl=False)
+    width, _ = looks(sys.stdout)
+    click.echo("".join(quality_told(result.quality, width)), nl=False)
     tell_faults(result.faults, result.stats)
     return ExitCode.INPUT if result.faults else ExitCode.DONE
 
@@ -227,17 +228,16 @@ def templates(
     refuse_sources(output, sources)
     refuse_sources(assignments, sources)
     with observed(stats_file) as observer:
-        result = api.templates(*sources, observer=observer, **options)
-    if assignments is not None:
+        result = api.templates(*sources, assignments=assignments is not None, observer=observer, **options)
+    if assignments is not None and result.assignments is not None:
         with written_to(assignments) as out:
-            out.writelines(
-                writing.csv_rows(("line", "template_id", "template"), result.assignments.iter_rows())
-            )
+            for number, frame in enumerate(result.assignments.frames()):
+                out.write(frame.write_csv(include_header=not number))
     with written_to(output) as out:
         if form == "text":
             width, _ = looks(out)
             out.writelines(templates_told(result.templates, width))
-            out.writelines(quality_told(result.quality()))
+            out.writelines(quality_told(result.quality(), width))
         elif form == "csv":
             rows = ((one.template.template_id, one.count, one.template.text) for one in result.templates)
             out.writelines(writing.csv_rows(("template_id", "count", "template"), rows))
