@@ -2,15 +2,16 @@
 
     LOGAD_DATA=../shared/data python benchmarks/parsing.py [--show NAME]
 
-Three tables. The eight loghub 2k sets here, from their Content and Level columns; the same from the raw lines, the
-header detected; and the small logs in tests/logs, in some forty other layouts, from raw lines too.
+Three tables. The eight loghub 2k sets here, from their Content and Level columns; the same from the raw
+lines, the header detected; and the small logs of tests/logs, in some forty other layouts, from raw lines too.
 
 GA: share of lines whose group of lines is exactly a true one. FGA: F1 of exactly grouped templates.
 PA: share of lines with the true template text. FTA: F1 of templates both grouped and written exactly
-(Jiang et al. 2024). Truth of loghub: the corrected templates. All texts alike are normalised before PA and FTA:
-every placeholder is `<*>`, white space is one blank, placeholders joined by punctuation or blanks only are one.
-Drain3 works as it comes, and with the masks of its own example; from raw lines it is given the messages that the
-header detection found. The masks were written looking at these sets, so other sets decide how good they are.
+(Jiang et al. 2024). Truth of loghub: the corrected templates. All texts alike are normalised before PA and
+FTA: every placeholder is `<*>`, white space is one blank, placeholders joined by punctuation or blanks only
+are one. Drain3 works as it comes, and with the masks of its own example; from raw lines it is given the
+messages that the header detection found. The masks were written looking at all these, so other sets decide
+how good they are.
 """
 
 import argparse
@@ -116,7 +117,9 @@ def from_content(path: Path) -> Case:
     level = table["Level"] if "Level" in table.columns else pl.Series([""] * len(table))
     levels = level.str.to_uppercase().replace_strict(_LEVELS, default=int(Level.UNKNOWN)).cast(pl.UInt8)
     texts = table["Content"]
-    return Case(path.parent.name, table["EventTemplate"].to_list(), _miners(texts, lambda: mined(texts, levels)))
+    return Case(
+        path.parent.name, table["EventTemplate"].to_list(), _miners(texts, lambda: mined(texts, levels))
+    )
 
 
 def from_lines(name: str, log: Path, truth: Sequence[str]) -> Case:
@@ -135,9 +138,15 @@ def from_lines(name: str, log: Path, truth: Sequence[str]) -> Case:
         return [texts[owner[row]] for row in rows], [groups[owner[row]] for row in rows]
 
     def ours() -> Parsed:
-        found = api.templates(str(log)).assignments
-        ids = {identity: code for code, identity in enumerate(found["template_id"].unique(maintain_order=True))}
-        return spread((found["template"].to_list(), [ids[one] for one in found["template_id"]]), found["line"])
+        given = api.templates(str(log), assignments=True).assignments
+        assert given is not None
+        found = pl.concat(given.frames())
+        ids = {
+            identity: code for code, identity in enumerate(found["template_id"].unique(maintain_order=True))
+        }
+        return spread(
+            (found["template"].to_list(), [ids[one] for one in found["template_id"]]), found["line"]
+        )
 
     drains = _miners(heads(records["text"]), ours)
     others = {

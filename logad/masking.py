@@ -5,10 +5,11 @@ from typing import Final
 
 import polars as pl
 
+from logad.formats.traces import heads
 from logad.rules import Mask
 from logad.shapes import flattened as canonical_texts
 
-_EXCEPTION_LINE: Final = r"\n\s*(?:Caused by: )?((?:[\w$]+\.)*[\w$]*(?:Exception|Error|Throwable))\b"
+__all__ = ["flattened", "heads", "masked", "shapes"]
 
 _ANY: Final = r"<(?:[A-Z][A-Z0-9_]*|\*)>"
 # Joins what the masks left in pieces: lists of one kind, variables that touch, words glued to them.
@@ -34,27 +35,6 @@ def shapes(texts: pl.Series, masks: Sequence[Mask]) -> pl.DataFrame:
     distinct = frame.unique(maintain_order=True)
     distinct = distinct.with_columns(masked(distinct["canonical"], masks).alias("shape"))
     return frame.join(distinct, on="canonical", how="left", maintain_order="left").select("shape")
-
-
-def heads(texts: pl.Series) -> pl.Series:
-    r"""What tells kinds of record apart: the first line, and of a stack trace the last exception's class.
-
-    >>> heads(pl.Series(["plain", "it broke\n  at f()\nCaused by: java.io.IOException: disk"])).to_list()
-    ['plain', 'it broke | java.io.IOException']
-    """
-    text = pl.col("text")
-    long = text.str.contains("\n", literal=True)
-    frame = texts.fill_null("").rename("text").to_frame()
-    if not frame.select(long.any()).item():
-        return frame["text"]
-    first = text.str.split_exact("\n", 1).struct.field("field_0")
-    cause = text.str.extract_all(_EXCEPTION_LINE).list.last().str.extract(_EXCEPTION_LINE)
-    stacked = pl.when(cause.is_null()).then(first).otherwise(pl.concat_str(first, cause, separator=" | "))
-    spread = frame.with_row_index("at")
-    traced = spread.filter(long).select("at", stacked.alias("head"))
-    return spread.join(traced, on="at", how="left", maintain_order="left").select(
-        pl.coalesce("head", "text").alias("text")
-    )["text"]
 
 
 def flattened(texts: pl.Series) -> pl.Series:

@@ -100,7 +100,7 @@ def test_stack_traces_differ_by_their_last_cause_and_not_by_their_frames():
         trace.format(1), trace.format(77), trace.replace("IOException", "EOFException"), "request 6 failed"
     )
     assert codes == [0, 0, 1, 2]
-    assert texts[0] == "request <NUM> failed | java.io.IOException"
+    assert texts[0] == "request <NUM> failed | java.io.IOException: disk | d.E.f"
 
 
 @pytest.mark.parametrize(
