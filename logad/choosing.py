@@ -4,13 +4,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import polars as pl
 
 from logad.durations import format_duration
 from logad.keys import session_keys
+from logad.straying import stray
 from logad.types import WindowKind
 from logad.windows import Windowing
 
@@ -90,7 +91,16 @@ def session_timeout(records: pl.DataFrame, windowing: Windowing) -> float:
 
 
 def _spans(records: pl.DataFrame, *, live: bool = False) -> Windowing:
-    """Windows of time where there is enough of it, else windows of records."""
+    """Windows of time where there is enough of it, else windows of records; stray times do not count."""
+    far = stray(records["time"])
+    chosen = _usual_spans(records.filter(~far), live=live)
+    if not (few := int(far.sum())):
+        return chosen
+    told = f"{few:,} record{'s' * (few > 1)} with a time far from all others left out"
+    return replace(chosen, reason=f"{chosen.reason}; {told}")
+
+
+def _usual_spans(records: pl.DataFrame, *, live: bool) -> Windowing:
     times = records["time"].drop_nulls()
     if times.is_empty():
         return _runs(records, "no record has a time")

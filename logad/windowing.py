@@ -12,6 +12,7 @@ from logad.assembling import assembled, grouped, no_windows
 from logad.errors import InputError
 from logad.keys import session_keys
 from logad.resting import Rested, Resting
+from logad.straying import stray
 from logad.telemetry import Telemetry
 from logad.types import Template, WindowKind
 from logad.windows import NO_TIME, Windowing, Windows
@@ -35,12 +36,17 @@ def cut(
 ) -> Windows:
     """All windows of a finite input, ordered by first record (time windows: by span, then service).
 
-    A session ends with the input, whatever its timeout.
+    A session ends with the input, whatever its timeout. In windows of time a record whose time is far from
+    all others is with the one above it, as if it had none; it is counted as `stray_time`.
 
     Raises:
         InputError: time windows are asked for and no record has a time.
     """
-    windower = Windower(replace(windowing, timeout_seconds=None), telemetry or Telemetry())
+    telemetry = telemetry or Telemetry()
+    windower = Windower(replace(windowing, timeout_seconds=None), telemetry)
+    if windowing.kind is WindowKind.TIME and (few := int((far := stray(records["time"])).sum())):
+        telemetry.notes["stray_time"] += few
+        records = records.with_columns(pl.when(~far).then(pl.col("time")))
     windower.push(records)
     return windower.close(vocabulary, None, final=True)
 

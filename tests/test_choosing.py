@@ -8,12 +8,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from builders import vocabulary_of
 
 from logad import batch
 from logad.batch import Observer
 from logad.choosing import choose, views
 from logad.preparation import Setup
+from logad.straying import stray
+from logad.telemetry import Telemetry
 from logad.types import RECORD_SCHEMA, WindowKind
+from logad.windowing import cut
 
 DATA = Path(os.environ.get("LOGAD_DATA") or Path(__file__).resolve().parent.parent.parent / "shared" / "data")
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -103,6 +107,37 @@ def test_little_time_or_none_makes_windows_of_records():
     chosen = choose(mostly)
     assert chosen.kind is WindowKind.RECORDS
     assert "only 1,000 of 3,000 records have a time" in chosen.reason
+
+
+@pytest.mark.parametrize("wrong", [datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("at", [0, 1500, 2998])
+def test_a_stray_time_changes_neither_the_choice_nor_the_windows_and_is_told(wrong, at):
+    beats = records_of([("beat", "beat")] * 3000)
+    broken = beats.with_columns(time=pl.when(pl.int_range(pl.len()) == at).then(wrong).otherwise("time"))
+    chosen, usual = choose(broken), choose(beats)
+    assert (chosen.kind, chosen.span_seconds) == (usual.kind, usual.span_seconds) == (WindowKind.TIME, 60)
+    assert "; 1 record with a time far from all others left out" in chosen.reason
+    assert views(broken)[0].span_seconds == views(beats)[0].span_seconds
+    telemetry = Telemetry()
+    windows = cut(broken, chosen, vocabulary_of("beat"), telemetry)
+    assert telemetry.notes["stray_time"] == 1
+    assert (
+        windows.table["start"].to_list() == cut(beats, usual, vocabulary_of("beat")).table["start"].to_list()
+    )
+    assert windows.table["records"].sum() == 3000
+
+
+def test_a_log_that_pauses_for_days_has_no_stray_times():
+    """Neither has one of few records; nor where more than a few lie apart."""
+    beats = records_of([("beat", "beat")] * 3000)
+    for begin, days in ((2000, 300), (2990, 300), (2999, 0.9)):
+        late = pl.int_range(pl.len()) >= begin
+        parts = beats.with_columns(
+            time=pl.col("time") + pl.when(late).then(pl.duration(days=days)).otherwise(pl.duration(days=0))
+        )
+        assert not stray(parts["time"]).any()
+    assert not stray(pl.Series([START, START - timedelta(days=9999)])).any()
+    assert not stray(pl.Series([], dtype=pl.Datetime("us", "UTC"))).any()
 
 
 def test_the_choice_is_the_same_again():
