@@ -14,6 +14,8 @@ IGNORED: Final = "<ignored>"
 
 _WILDCARD: Final = "<*>"
 _WORD: Final = r"\S+"
+_WORDS: Final = re.compile(r"[\w-]{2,}")
+_PLACEHOLDER: Final = re.compile(r"<(?:[A-Z][A-Z0-9_]*|\*)>")
 _SPECIAL: Final = re.compile(r"([\\.+*?()|\[\]{}^$#&\-~])")
 
 
@@ -42,6 +44,17 @@ def told(shapes: pl.Series, rules: Sequence[TemplateRule]) -> dict[str, str]:
     return {
         shape: text for shape, text in zip(shapes, pinned(shapes, rules), strict=True) if text is not None
     }
+
+
+def words(rules: Sequence[TemplateRule]) -> list[str]:
+    """The words that rules name: they are to stay words, however many others stand in their places.
+
+    >>> words([TemplateRule(name="s", split="job <ID> is <*>", values="up|down")])
+    ['down', 'is', 'job', 'up']
+    """
+    named = {word for rule in rules for text in rule.texts for word in text.split()}
+    named |= {word for rule in rules if rule.values for word in _WORDS.findall(rule.values)}
+    return sorted(word for word in named if not _PLACEHOLDER.search(word))
 
 
 def names(rules: Sequence[TemplateRule]) -> dict[str, str]:

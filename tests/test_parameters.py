@@ -90,8 +90,9 @@ def test_a_frequent_values_count_is_never_too_high_nor_lower_than_promised(parts
 
 
 def test_frequent_values_commute_and_keep_their_bound_however_they_are_grouped_once_values_are_dropped():
-    parts = [pl.Series([str(n * n % (97 + k)) for n in range(500)]) for k in range(4)]
+    parts = [pl.Series([str(n * n % (907 + 7 * k)) for n in range(900)] + ["often"] * 90) for k in range(4)]
     one, two, three, four = map(Frequent.of, parts)
+    assert all(each.missed > 0 for each in (one, two, three, four))
     assert one.merge(two) == two.merge(one)
     true = Counter(value for part in parts for value in part)
     for sketch in (
@@ -100,6 +101,8 @@ def test_frequent_values_commute_and_keep_their_bound_however_they_are_grouped_o
         one.merge(two).merge(three.merge(four)),
     ):
         assert sketch.missed <= true.total() / (MOST_VALUES + 1)
+        assert len(sketch.counts) <= MOST_VALUES
+        assert min(sketch.counts.values()) > 0
         assert all(
             count - sketch.missed <= sketch.counts.get(value, 0) <= count for value, count in true.items()
         )
@@ -118,6 +121,10 @@ def test_different_texts_have_different_hashes_wherever_they_stand(texts):
     hashes = hashed(pl.Series(texts, dtype=pl.String)).tolist()
     assert len(set(hashes)) == len(texts)
     assert hashed(pl.Series(texts[::-1], dtype=pl.String)).tolist() == hashes[::-1]
+
+
+def test_texts_that_only_end_differently_in_nothings_differ_in_their_hashes():
+    assert len(set(hashed(pl.Series(["", "\0", "\0\0", "a", "a\0"])).tolist())) == 5
 
 
 def test_hashes_are_spread_evenly():
