@@ -15,15 +15,18 @@ _ANY: Final = r"<(?:[A-Z][A-Z0-9_]*|\*)>"
 # Joins what the masks left in pieces: lists of one kind, variables that touch, words glued to them.
 _JOINS: Final[tuple[tuple[str, str], ...]] = (
     *(
-        (rf"{kind}(?:(?: ?[,;|] ?| |[-./:_+*@#]+){kind})+", kind)
+        (rf"{kind}(?:(?: ?[,;|] ?| |[-./:_+*@]+){kind})+", kind)
         for kind in ("<NUM>", "<ID>", "<IP>", "<HEX>", "<PATH>", "<UUID>", "<HOST>", "<JSON>")
     ),
-    (rf"{_ANY}(?:[-._@+$\\/#~]*{_ANY})+", "<ID>"),
+    (rf"{_ANY}(?:[-._@+$\\/~]*{_ANY})+", "<ID>"),
     (r"<(?:ID|NUM|HEX|UUID)>(?:[:/]<(?:ID|NUM|HEX|UUID)>)+", "<ID>"),
     (rf"\b[a-z][\w-]*@{_ANY}", "<ID>"),
+    (rf"\B@({_ANY})", "$1"),
     (rf"(?:[\w.$]+[-_/]+)+{_ANY}", "<ID>"),
     (rf"{_ANY}(?:[._@-]+\w+|/[a-z]\w*)+", "<ID>"),
 )
+
+_FLAG: Final = r"([=:] ?)(?:true|false)\b"
 
 
 def shapes(texts: pl.Series, masks: Sequence[Mask]) -> pl.DataFrame:
@@ -45,6 +48,9 @@ def flattened(texts: pl.Series) -> pl.Series:
 def masked(texts: pl.Series, masks: Sequence[Mask]) -> pl.Series:
     """The texts with each mask applied in order, white space collapsed and neighbouring variables joined."""
     text = pl.col("text").str.replace_all(r"\s+", " ").str.strip_chars(" ")
+    # One flag is a state, several are settings.
+    several = text.str.count_matches(_FLAG) > 1
+    text = pl.when(several).then(text.str.replace_all(_FLAG, "$1<*>")).otherwise(text)
     for mask in masks:
         text = text.str.replace_all(mask.regex, mask.replacement)
     for regex, placeholder in _JOINS:

@@ -316,6 +316,7 @@ def _kinds(taken: set[str], *, syslog: bool, timed: bool) -> list[_Field]:
             _Field("number", r"[*#]?\d+(?:#\d+)?(?:[:,;|\]]+|\s|$)"),
             _Field("column", r"[^|;\s]+[|;]"),
             _Field("id", r"[\w.-]+[:=]\s*[0-9a-f]{16,}(?:\s|$)"),
+            _Field("tab column", r"[^\t]+\t", _MOST_COMPONENTS, before=r"[^{\s]"),
             _Field("padded word", r"[A-Za-z]\S*\s{2,}", _MOST_COMPONENTS, "padded"),
         ]
     if not timed and "level" in taken:

@@ -88,7 +88,7 @@ FORMATS: Final[tuple[TimeFormat, ...]] = (
     TimeFormat("yy/mm/dd", rf"\d{{2}}/\d{{2}}/\d{{2}} {_CLOCK}{_FRACTION}", ("%y/%m/%d %H:%M:%S%.f",)),
     TimeFormat(
         "mm/dd/yyyy, twelve hours",
-        rf"\d{{2}}/\d{{2}}/\d{{4}},? {_CLOCK} (?i:[ap]m)",
+        r"\d{1,2}/\d{1,2}/\d{4},? \d{1,2}:\d{2}:\d{2} (?i:[ap]m)",
         ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y, %I:%M:%S %p"),
     ),
     TimeFormat(
