@@ -208,6 +208,38 @@ def test_an_explicit_warmup_only_teaches(log):
     assert [v.window.index for v in by_records if not v.learning] == list(range(len(by_records) - learning))
 
 
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_warmup_too_short_to_learn_from_is_told_and_why_nothing_was_judged(log, tmp_path, follow):
+    """A minute of warm-up is over before ten windows of a minute have closed; the log ends before too."""
+    short = tmp_path / "short.log"
+    short.write_text("\n".join(log.read_text().splitlines()[:300]) + "\n")  # seven minutes
+    options = {"follow": follow, "windowing": Windowing(WindowKind.TIME, span_seconds=60)}
+    idle = {"until_idle_seconds": 0.1 if follow else None, "batch_bytes": 1 << 12, "buffer_bytes": 1 << 12}
+
+    def told(path, **warmup):
+        events = []
+        judged(path, None, warmup=Warmup(**warmup), on_event=events.append, **options, **idle)
+        return [event.text for event in events if event.kind in ("learning", "learned")]
+
+    assert told(short, seconds=45) == [
+        "time: learning until the warm-up is over",
+        "time: the warm-up is over, but only 0 of the 10 windows that it takes to learn have closed",
+        "time: nothing was judged, for the first 10 windows at least only teach, and 8 closed",
+    ]
+    assert told(log, seconds=45)[-1].startswith("time: learned from")
+    assert told(log, seconds=9999)[-1] == (
+        "time: nothing was judged, for the warm-up was not over: all 60 windows only taught"
+    )
+    assert (
+        told(short)[-1]
+        == "time: nothing was judged, for the first 10 windows at least only teach, and 8 closed"
+    )
+    assert (
+        told(log)[-1]
+        == "time: nothing was judged, for the first 1h40m only teach, and all 60 windows closed in it"
+    )
+
+
 def test_windows_of_records_start_anew_after_the_warmup(log):
     windowing = Windowing(WindowKind.RECORDS, size=70)
     _, verdicts, _ = judged(log, None, windowing=windowing, warmup=Warmup(records=1000))
