@@ -17,7 +17,7 @@ from test_notify import SECRET, Smtp, serving, slack
 from logad.ledger import Ledger
 
 PASSWORD = "hunter2-correct-horse"
-FAULTS = ("disk failure on sda", "cannot reach the ledger", "backup failed")
+FAULTS = ("disk failure in the cellar", "cannot reach the ledger", "backup failed")
 SESSIONS = ("--session-regex", r"ord_\d+", "--session-timeout", "20s", "--warmup", "400r")
 MINUTES = ("--window", "1m", "--warmup", "600r")
 
