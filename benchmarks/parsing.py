@@ -150,7 +150,7 @@ def from_lines(name: str, log: Path, truth: Sequence[str]) -> Case:
 
     drains = _miners(heads(records["text"]), ours)
     others = {
-        key: (lambda parse=parse: spread(parse(), records["line"]))
+        key: (lambda parse=parse: spread(parse(), records["line"].to_list()))
         for key, parse in drains.items()
         if key != "logad"
     }

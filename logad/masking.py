@@ -12,11 +12,12 @@ from logad.shapes import flattened as canonical_texts
 __all__ = ["flattened", "heads", "masked", "shapes"]
 
 _ANY: Final = r"<(?:[A-Z][A-Z0-9_]*|\*)>"
+_LISTED: Final = ("<NUM>", "<ID>", "<IP>", "<HEX>", "<PATH>", "<UUID>", "<HOST>", "<JSON>")
 # Joins what the masks left in pieces: lists of one kind, variables that touch, words glued to them.
 _JOINS: Final[tuple[tuple[str, str], ...]] = (
-    *(
-        (rf"{kind}(?:(?: ?[,;|] ?| |[-./:_+*@]+){kind})+", kind)
-        for kind in ("<NUM>", "<ID>", "<IP>", "<HEX>", "<PATH>", "<UUID>", "<HOST>", "<JSON>")
+    (
+        "|".join(rf"({kind})(?:(?: ?[,;|] ?| |[-./:_+*@]+){kind})+" for kind in _LISTED),
+        "".join(f"${{{at}}}" for at in range(1, len(_LISTED) + 1)),
     ),
     (rf"{_ANY}(?:[-._@+$\\/~]*{_ANY})+", "<ID>"),
     (r"<(?:ID|NUM|HEX|UUID)>(?:[:/]<(?:ID|NUM|HEX|UUID)>)+", "<ID>"),
