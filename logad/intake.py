@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from logad.lineage import Descent
 from logad.mining import Miner
 from logad.recording import Layout, Overrides, Recorder, detect
 from logad.steps import StreamState
@@ -56,6 +57,8 @@ class Intake:
         self._on_layout = on_layout
         self._streams: dict[str, _Stream] = {}
         self._mined = len(miner.shapes())
+        self._crowded = len(miner.crowds())
+        self._descended = len(miner.lineage())
         self._read_from = NO_TIME  # the least of the times at which the streams stood that were read last
 
     def restore(self, streams: Mapping[str, StreamState], newest: Mapping[str, int]) -> None:
@@ -99,6 +102,18 @@ class Intake:
         shapes = self.miner.shapes(self._mined)
         self._mined += len(shapes)
         return shapes
+
+    def new_crowds(self) -> bytes:
+        """What the miner has learned of words at places since the last call."""
+        crowds = self.miner.crowds(self._crowded)
+        self._crowded += len(crowds)
+        return crowds
+
+    def new_lineage(self) -> list[Descent]:
+        """Which templates gave way to which since the last call."""
+        lineage = self.miner.lineage(self._descended)
+        self._descended += len(lineage)
+        return lineage
 
     def take(
         self, buffers: Sequence[Buffer], *, flush: Collection[str] | None, whole: bool = False

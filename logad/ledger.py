@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from logad.errors import StateError, UsageError
+from logad.lineage import Descent
 from logad.packing import verdict_from
 from logad.steps import Alert, Fit, OutboxRow, Step, StreamState, ViewState
 from logad.tables import (
@@ -136,6 +137,15 @@ class Ledger:
     def shapes(self) -> list[tuple[str, int]]:
         """The miner's distinct shapes in order, with their levels."""
         return list(self._db.execute("SELECT shape, level FROM shapes ORDER BY code"))
+
+    def crowds(self) -> bytes:
+        """What the miner knows of words at places."""
+        return b"".join(words for (words,) in self._db.execute("SELECT words FROM crowds ORDER BY seq"))
+
+    def lineage(self) -> list[Descent]:
+        """Which templates gave way to which, in order."""
+        events = self._db.execute("SELECT event FROM lineage ORDER BY seq")
+        return [Descent.from_dict(json.loads(event)) for (event,) in events]
 
     def view(self, name: str) -> ViewState | None:
         """A view's open windows and how many it has closed."""

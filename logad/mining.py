@@ -1,40 +1,39 @@
-"""Mines log templates: masks make records into few shapes, Drain3 makes shapes into templates."""
+"""Mines log templates: words at crowded places and masks make records into few shapes, Drain joins shapes."""
 
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import reduce
 from typing import Final
 
 import numpy as np
 import polars as pl
-from drain3.drain import Drain
 from numpy.typing import NDArray
 
 from logad import masking
-from logad.merging import Siblings
+from logad.crowding import Crowds
+from logad.draining import VARIED, FlatDrain
+from logad.hashing import HashTable
+from logad.lineage import Descent, Lineage
+from logad.merging import WILDCARD, Merge, Siblings, generalised
 from logad.rules import Rules, load
 from logad.telemetry import Telemetry
 from logad.types import Level, Template
+from logad.words import Flat, Hashes, Words, mixed
 
 OVERFLOW: Final = "<overflow>"
 """Text of the template that holds what came after the miner was full."""
 
-# The masks have found what varies; Drain only joins messages of twenty and more words that differ in one.
-# Lower values join states ("VM Started", "VM Paused").
-_SIMILARITY: Final = 0.95
-_DRAIN_DEPTH: Final = 4  # its default: messages of equal length and first word are compared
-_VARIED_WORD: Final = (
-    "\x1a"  # Drain's own wildcard while it works: no text holds it, so "<*>" counts as equal
-)
-_CROWD_OF_START: Final = (
-    20  # distinct words at a position of messages of one length and first word: a variable
-)
-_CROWD_OF_LENGTH: Final = 300  # the same for messages of one length alone: free text
-_WILDCARD: Final = "<*>"
+_MOST_BYTES: Final = 1 << 16  # of a text that are looked at
+_PIECE_TEXTS: Final = 4_000  # looked at together; outcomes do not depend on it
+_PIECE_BYTES: Final = 1 << 19
 _PLACEHOLDER: Final = re.compile(r"<(?:[A-Z][A-Z0-9_]*|\*)>")
+_LIST: Final = re.compile(r"(?:(?:{0}[,;] )+|(?:{0} ){{2,}}){0}".format(_PLACEHOLDER.pattern))  # noqa: UP032
+_TAIL: Final = re.compile(rf"({_PLACEHOLDER.pattern}) <\*>$")
+_NO_KEYS: Final = np.empty(0, dtype=np.uint64)
 _SAMPLED: Final = 1_000  # texts looked at for parameters
 _TOP_VALUES: Final = 5
 
@@ -53,9 +52,10 @@ class Miner:
     """Gives every record the code of its template; never takes a code back, unless asked to settle.
 
     Codes, texts and ids depend on the records and their order alone, not on how they were cut into
-    batches. What it knows is a list of shapes: learning them again in order (`rebuilt`) gives the same.
-    It holds at most `most_shapes` shapes and `most_templates` templates; what is new after that is of the
-    template `<overflow>` and counted in the telemetry's notes. Drain: He et al. 2017.
+    batches. What it knows is a list of shapes, and the words seen where crowds of them are: learning these
+    again in order (`rebuilt`) gives the same. It holds at most `most_shapes` shapes and `most_templates`
+    templates; what fits none of them after that is of the service's template `<overflow>` and counted in
+    the telemetry's notes. Drain: He et al. 2017.
 
     >>> records = pl.DataFrame({"text": ["took 5 ms", "took 71 ms", "disk failed"], "level": [2, 2, 2]})
     >>> miner = Miner()
@@ -80,22 +80,22 @@ class Miner:
         self._redact = redact  # takes secrets out of shapes, so that none is in what is stored of them
         self._most_shapes = most_shapes
         self._most_templates = most_templates
-        self._drain = Drain(
-            depth=_DRAIN_DEPTH,
-            max_children=2 * _CROWD_OF_LENGTH,  # first words never get that many
-            sim_th=_SIMILARITY,
-            param_str=_VARIED_WORD,
-            parametrize_numeric_tokens=False,  # the masks have decided which digits vary
-        )
+        self._flat = Flat()
+        self._crowds = Crowds(self._kinds_of)
+        self._seen = HashTable()  # loosened text and level -> code; may be forgotten at any time
+        self._drains = FlatDrain(), FlatDrain()  # of what is not grave by its words, and of what is
+        self._siblings = Siblings()
         self._shapes: dict[tuple[str, int], int] = {}  # (shape, level) -> code, in order of first appearance
         self._codes: dict[str, int] = {}  # shape -> code
         self._owners: dict[str, int] = {}  # template text, past ones too -> code
-        self._clusters: dict[int, int] = {}  # Drain's cluster -> code
+        self._untyped: dict[tuple[str, ...], int] = {}  # words of a template as it was opened -> code
+        self._opened: dict[tuple[bool, int], int] = {}  # Drain's cluster -> the code it was opened for
+        self._clusters: dict[int, tuple[FlatDrain, int]] = {}  # the other way
         self._templates: list[Template] = []
-        self._siblings = Siblings()
         self._merged: dict[int, int] = {}  # code -> the code that stands for it by now
-        self._by_length: dict[int, list[set[str]]] = {}  # the words seen at each position
-        self._by_start: dict[tuple[int, str], list[set[str]]] = {}
+        self._lineage = Lineage()
+        self._new_texts: dict[int, tuple[str, bool]] = {}  # key -> loosened text to learn, and if it was cut
+        self._when: datetime | None = None  # the time of the record that is being learned from
 
     @property
     def vocabulary(self) -> tuple[Template, ...]:
@@ -105,35 +105,30 @@ class Miner:
     def assign(self, records: pl.DataFrame) -> pl.DataFrame:
         """The records with the column `template` (Int32): the code of each one's template."""
         level = pl.col("level").cast(pl.UInt8).fill_null(Level.UNKNOWN)
-        texts = records.select(masking.heads(records["text"]), level)
-        distinct = texts.group_by("text", "level", maintain_order=True).len("len")
+        keys = ["text", "level", *(name for name in ("service",) if name in records.columns)]
+        texts = records.select(masking.heads(records["text"]), level, *keys[2:])
+        if "time" in records.columns:
+            texts = texts.with_columns(records["time"])
+        first = [pl.col("time").first()] if "time" in texts.columns else []
+        distinct = texts.group_by(keys, maintain_order=True).agg(pl.len(), *first)
         distinct = distinct.with_columns(self.codes(distinct))
-        found = texts.join(distinct, on=["text", "level"], how="left", maintain_order="left")
+        found = texts.join(distinct, on=keys, how="left", maintain_order="left", nulls_equal=True)
         return records.with_columns(found["template"])
 
     def codes(self, distinct: pl.DataFrame) -> pl.Series:
         """The code (Int32) of each row's template; the rows in order of first appearance.
 
-        Columns: `text`, the message without its header; `level`, a Level; `len`, how many records say so. Rows
-        may say the same, though it is faster when they do not.
+        Columns: `text`, the message without its header; `level`, a Level; `len`, how many records say so;
+        if there, `service`, and `time`, that of the first of these records. Rows may say the same, though
+        it is faster when they do not.
         """
-        marked = masking.shapes(distinct["text"], self.rules.masks).with_columns(
-            distinct["level"], distinct["len"]
-        )
-        if self._redact is not None:
-            told = {shape: self._redact(shape) for shape in marked["shape"].unique()}
-            secret = {shape: text for shape, text in told.items() if text != shape}
-            marked = marked.with_columns(pl.col("shape").replace(secret)) if secret else marked
-        shapes = marked.group_by("shape", "level", maintain_order=True).agg(pl.col("len").sum())
-        grave = self._graveness(shapes["shape"])
-        codes = [
-            self._code(shape, level, graver, count)
-            for (shape, level, count), graver in zip(shapes.iter_rows(), grave, strict=True)
-        ]
+        texts = masking.heads(distinct["text"]).str.slice(0, _MOST_BYTES)
+        distinct = distinct.with_columns(texts, pl.col("level").cast(pl.UInt8).fill_null(Level.UNKNOWN))
+        keys = [self._keys(distinct[begin:end]) for begin, end in _pieces(texts)]
+        codes = self._learned(distinct, np.concatenate([_NO_KEYS, *keys]))
         if self._telemetry is not None:
             self._telemetry.templates = len(self._templates)
-        shapes = shapes.with_columns(pl.Series("template", codes, dtype=pl.Int32))
-        return marked.join(shapes, on=["shape", "level"], how="left", maintain_order="left")["template"]
+        return pl.Series("template", codes, dtype=pl.Int32)
 
     def standing(self) -> NDArray[np.int32]:
         """For each code the one that stands for it by now: itself, or that which took its template in."""
@@ -163,6 +158,18 @@ class Miner:
         """The distinct shapes learned, each with a level, in order, from number `since` on."""
         return list(self._shapes)[since:]
 
+    def crowds(self, since: int = 0) -> bytes:
+        """The words learned at places where crowds of them may be, as hashes, from byte `since` on."""
+        return self._crowds.learned(since)
+
+    def lineage(self, since: int = 0) -> list[Descent]:
+        """Which ids gave way to which, in order, from number `since` on."""
+        return self._lineage.since(since)
+
+    def family(self, template_id: str) -> tuple[str, ...]:
+        """The id, then all others that were or are of the same template."""
+        return self._lineage.family(template_id)
+
     def aliases(self) -> dict[str, int]:
         """Ids of texts that became more general or part of another template, and the codes that stand now."""
         current = {self._templates[self._standing(code)].template_id for code in range(len(self._templates))}
@@ -170,44 +177,112 @@ class Miner:
         return {past: code for past, code in ids if past not in current}
 
     @classmethod
-    def rebuilt(  # noqa: PLR0913  (two things known, the others have defaults)
+    def rebuilt(  # noqa: PLR0913  (what is known, the others have defaults)
         cls,
         shapes: Iterable[tuple[str, int]],
         rules: Rules | None = None,
         telemetry: Telemetry | None = None,
         *,
+        crowds: bytes = b"",
+        lineage: Iterable[Descent] | None = None,
         most_shapes: int = 200_000,
         most_templates: int = 20_000,
         redact: Callable[[str], str] | None = None,
     ) -> "Miner":
-        """A miner that knows what the one with these shapes knew: same codes, same ids.
+        """A miner that knows what the one with these shapes and crowds knew: same codes, same ids.
 
         >>> miner = Miner()
         >>> _ = miner.assign(pl.DataFrame({"text": ["took 5 ms", "disk failed"], "level": [2, 2]}))
-        >>> Miner.rebuilt(miner.shapes()).vocabulary == miner.vocabulary
+        >>> Miner.rebuilt(miner.shapes(), crowds=miner.crowds()).vocabulary == miner.vocabulary
         True
         """
         miner = cls(rules, telemetry, most_shapes=most_shapes, most_templates=most_templates, redact=redact)
+        miner._crowds.learn(crowds)
         learned = list(shapes)
         grave = miner._graveness(pl.Series([shape for shape, _ in learned], dtype=pl.String))
         for (shape, level), graver in zip(learned, grave, strict=True):
-            miner._code(shape, level, graver, 0)
+            miner._code(shape, level, graver=graver)
+        if lineage is not None:
+            miner._lineage = Lineage(lineage)
         return miner
+
+    def _keys(self, distinct: pl.DataFrame) -> Hashes:
+        """A hash of each row's loosened text and level; texts not seen before are kept to be learned."""
+        words = Words.of(distinct["text"].to_list())
+        self._flat.flatten(words)
+        self._crowds.loosen(words, self._flat)
+        keys = words.keys() ^ mixed(distinct["level"].to_numpy().astype(np.uint64))
+        unknown = np.flatnonzero(self._seen.numbers(keys) < 0)
+        first = unknown[np.sort(np.unique(keys[unknown], return_index=True)[1])]
+        for key, row in zip(keys[first].tolist(), first.tolist(), strict=True):
+            if key not in self._new_texts:
+                text = self._crowds.text(words, self._flat, row)
+                self._new_texts[key] = text, bool(words.cut[row])
+        return keys
+
+    def _learned(self, distinct: pl.DataFrame, keys: Hashes) -> NDArray[np.int32]:
+        """The code of each row; what was not seen before is learned in order."""
+        codes = self._seen.numbers(keys)
+        if not self._new_texts:
+            return codes.astype(np.int32)
+        unknown = np.flatnonzero(codes < 0)
+        first = unknown[np.sort(np.unique(keys[unknown], return_index=True)[1])]
+        texts = [self._new_texts[key] for key in keys[first].tolist()]
+        self._new_texts.clear()
+        shapes = self._shapes_of(texts)
+        rows = distinct[first]
+        times = rows["time"].to_list() if "time" in rows.columns else [None] * len(shapes)
+        found = np.empty(len(shapes), dtype=np.int64)
+        grave = self._graveness(pl.Series(shapes, dtype=pl.String))
+        each = zip(shapes, rows["level"].to_list(), grave, times, strict=True)
+        for at, (shape, level, graver, self._when) in enumerate(each):
+            found[at] = self._code(shape, level, graver=graver)
+        self._when = None
+        if len(self._seen) > 2 * self._most_shapes:
+            self._seen = HashTable()
+        held = found >= 0
+        self._seen.add(keys[first[held]], found[held])
+        order = np.argsort(keys[first])
+        codes[unknown] = found[order[np.searchsorted(keys[first], keys[unknown], sorter=order)]]
+        lost = np.flatnonzero(codes < 0)
+        if len(lost):
+            codes[lost] = self._overflow(distinct[lost])
+        return codes.astype(np.int32)
+
+    def _shapes_of(self, texts: Sequence[tuple[str, bool]]) -> list[str]:
+        """The shapes of loosened texts; those that were cut end in a variable."""
+        shapes = masking.masked(
+            pl.Series([text for text, _ in texts], dtype=pl.String), self.rules.masks
+        ).to_list()
+        shapes = [
+            _TAIL.sub(r"\1", shape) if cut else shape for shape, (_, cut) in zip(shapes, texts, strict=True)
+        ]
+        return shapes if self._redact is None else [self._redact(shape) for shape in shapes]
+
+    def _kinds_of(self, words: list[str]) -> list[str]:
+        """What stands for words where many of their kind were seen: placeholders, and the punctuation."""
+        shapes = masking.masked(pl.Series(words, dtype=pl.String), self.rules.masks)
+        return [
+            shape if _PLACEHOLDER.search(shape) and " " not in shape else generalised([word])
+            for word, shape in zip(words, shapes, strict=True)
+        ]
 
     def _graveness(self, shapes: pl.Series) -> list[bool]:
         return shapes.str.contains(self._grave).to_list()
 
-    def _code(self, shape: str, level: int, graver: bool, count: int) -> int:  # noqa: FBT001  (a word of the shape)
+    def _code(self, shape: str, level: int, *, graver: bool) -> int:
+        """The code of a shape, learned if it is new; -1 where there is no room for it."""
         code = self._shapes.get((shape, level))
         if code is not None:
             return code
         code = self._codes.get(shape)
-        if len(self._shapes) >= self._most_shapes or (
-            code is None and len(self._templates) >= self._most_templates
-        ):
-            return self._overflow(count) if code is None else code
+        if len(self._shapes) >= self._most_shapes:
+            return -1 if code is None else code
         if code is None:
-            code = self._codes[shape] = self._place(shape, graver)
+            code = self._place(shape, grave=graver)
+            if code < 0:
+                return code
+            self._codes[shape] = code
         self._shapes[shape, level] = code
         severity = min(_GRAVEST, _SEVERITY[Level(level)] + graver)
         for raised in {code, self._standing(code)}:
@@ -222,68 +297,98 @@ class Miner:
                 known, severity=max(severity, known.severity), alarming=alarming or known.alarming
             )
 
-    def _place(self, shape: str, graver: bool) -> int:  # noqa: FBT001  (a word of the shape)
-        """The code of the cluster Drain puts a new shape in, its text brought up to date.
+    def _place(self, shape: str, *, grave: bool) -> int:
+        """The code of the template a new shape belongs to, its text brought up to date; -1 if all are taken.
 
-        Drain does not see the types of placeholders: `from <IP>` and `from <HOST>` are `from <*>`.
+        The types of placeholders do not count: `from <IP>` and `from <HOST>` are `from <*>`.
         """
-        loosened = self._loosened(shape)
-        if loosened in self._owners:
-            return self._standing(self._owners[loosened])
-        tokens = _untyped(loosened).split()
-        sibling = self._siblings.known(tokens, graver)
+        text = _LIST.sub(_of_list, " ".join(shape.split()))
+        if text in self._owners:
+            return self._standing(self._owners[text])
+        typed = text.split(" ") if text else []
+        tokens = [_as_compared(token) for token in typed]
+        key = (*tokens, "grave" if grave else "")
+        code = self._untyped.get(key)
+        if code is not None:
+            self._generalise(code, text)
+            return self._standing(code)
+        sibling = self._siblings.known(tokens, grave=grave)
         if sibling is not None:
             return self._standing(sibling)
-        cluster, _ = self._drain.add_log_message(" ".join(tokens))
-        code = self._clusters.get(cluster.cluster_id)
-        if code is not None:
-            self._generalise(code, _common(self._templates[code].text, loosened))
-            return self._standing(code)
-        code = self._clusters[cluster.cluster_id] = self._new(loosened)
-        self._merge(code, tokens, graver)
+        varied = [VARIED if kind == WILDCARD else token for kind, token in zip(typed, tokens, strict=True)]
+        drain = self._drains[grave]
+        if len(self._templates) >= self._most_templates:
+            cluster = drain.found(varied)
+            return -1 if cluster is None else self._standing(self._opened[grave, cluster])
+        alike = drain.alike(varied) if VARIED in varied else []
+        cluster = drain.code_of(varied)
+        known = self._opened.get((grave, cluster))
+        if known is not None:
+            if len(alike) > 1:
+                self._unite(Merge(tuple(self._opened[grave, each] for each in alike), {}, "words vary"))
+            self._generalise(known, text)
+            return self._standing(known)
+        code = self._untyped[key] = self._new(text)
+        self._opened[grave, cluster] = code
+        self._clusters[code] = drain, cluster
+        merge = self._siblings.add(code, tokens, grave=grave)
+        if merge is not None:
+            self._unite(merge)
         return self._standing(code)
 
-    def _merge(self, code: int, tokens: list[str], graver: bool) -> None:  # noqa: FBT001  (a word of the shape)
-        """Let a new template's siblings stand for one where it shows that a word varies among them."""
-        found = self._siblings.add(code, tokens, graver)
-        if found is None:
-            return
-        position, codes, word = found
-        standing = sorted({self._standing(code) for code in codes})
-        texts = [self._templates[code].text for code in codes]
-        text = " ".join(
-            word if at == position else token for at, token in enumerate(reduce(_common, texts).split())
-        )
-        self._merged |= dict.fromkeys(standing[1:], standing[0])
-        for taken in standing[1:]:
-            template = self._templates[taken]
-            self._raise(standing[0], template.severity, alarming=template.alarming)
-        self._generalise(standing[0], text)
-
     def _generalise(self, code: int, text: str) -> None:
-        """Give a template a more general text, unless it is another's: a text belongs to its first holder."""
+        """Let the template that stands for a code say what it has in common with a text."""
+        code = self._standing(code)
+        common = _common(self._templates[code].text, text)
+        if common != self._templates[code].text:
+            self._let_stand({code}, common, "a place of several kinds")
+
+    def _unite(self, merge: Merge) -> None:
+        """Let one of several templates stand for all."""
+        members = {self._standing(code) for code in merge.codes}
+        if len(members) > 1:
+            words = reduce(_common, (self._templates[code].text for code in sorted(members))).split(" ")
+            text = " ".join(merge.words.get(at, word) for at, word in enumerate(words))
+            self._let_stand(members, text, merge.reason)
+
+    def _let_stand(self, members: set[int], text: str, reason: str) -> None:
+        """Let one template with this text stand for all members, and for those that have the text already."""
+        keeper = None
+        while (owner := self._owners.get(text)) is not None:
+            members.add(self._standing(owner))
+            keeper = owner
+            more = _common(text, self._templates[owner].text)
+            if more == text:
+                break
+            text = more
+        else:
+            keeper = None
+        if keeper is None:
+            keeper = min(members)
+        was = {code: self._templates[code].template_id for code in sorted(members)}
+        self._merged.pop(keeper, None)
+        self._merged |= dict.fromkeys(members - {keeper}, keeper)
         if text not in self._owners:
-            self._owners[text] = code
-            self._templates[code] = replace(self._templates[code], text=text, template_id=_template_id(text))
+            self._owners[text] = keeper
+            known = self._templates[keeper]
+            self._templates[keeper] = replace(known, text=text, template_id=_template_id(text))
+        for member in sorted(members):
+            template = self._templates[member]
+            self._raise(keeper, template.severity, alarming=template.alarming)
+        became = self._templates[keeper].template_id
+        for past in was.values():
+            if past != became:
+                self._lineage.add(Descent(past, became, self._when, reason))
+        for member in members - {keeper}:
+            drain, cluster = self._clusters[member]
+            drain.forget(cluster)
+        drain, cluster = self._clusters[keeper]
+        drain.become(cluster, _varied(self._templates[keeper].text.split()))
 
     def _standing(self, code: int) -> int:
         while code in self._merged:
             code = self._merged[code]
         return code
-
-    def _loosened(self, shape: str) -> str:
-        """The shape with `<*>` where others of its length, or of its length and start, hold many words.
-
-        Keeps free text from becoming a template each, and Drain's comparisons few.
-        """
-        tokens = shape.split()
-        if tokens:
-            alike = self._by_length.setdefault(len(tokens), [set() for _ in tokens])
-            tokens = _narrowed(tokens, alike, _CROWD_OF_LENGTH)
-            start = next((token for token in tokens if not _PLACEHOLDER.fullmatch(token)), "")
-            alike = self._by_start.setdefault((len(tokens), start), [set() for _ in tokens])
-            tokens = _narrowed(tokens, alike, _CROWD_OF_START)
-        return " ".join(tokens)
 
     def _new(self, text: str) -> int:
         code = len(self._templates)
@@ -291,11 +396,17 @@ class Miner:
         self._templates.append(Template(code, _template_id(text), text, 0))
         return code
 
-    def _overflow(self, count: int) -> int:
-        if self._telemetry is not None and count:
-            self._telemetry.notes["template_overflow"] += count
-        code = self._owners.get(OVERFLOW)
-        return self._new(OVERFLOW) if code is None else code
+    def _overflow(self, rows: pl.DataFrame) -> NDArray[np.int64]:
+        """The codes of records for which there was no room."""
+        if self._telemetry is not None:
+            self._telemetry.notes["template_overflow"] += int(rows["len"].sum())
+        services = rows["service"].fill_null("").to_list() if "service" in rows.columns else [""] * len(rows)
+        codes = []
+        for service in services:
+            text = f"{OVERFLOW} {service}".rstrip()
+            code = self._owners.get(text)
+            codes.append(self._new(text) if code is None else code)
+        return np.array(codes, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,26 +442,58 @@ def _parameter(placeholder: str, slot: pl.Series) -> Parameter:
     return Parameter(placeholder, tuple(ranked[:_TOP_VALUES]), len(ranked))
 
 
-def _narrowed(tokens: list[str], seen: list[set[str]], crowd: int) -> list[str]:
-    """The tokens, a new one as `<*>` where a crowd was seen at its position; the others are noted as seen."""
-    narrowed = []
-    for token, words in zip(tokens, seen, strict=True):
-        if len(words) < crowd:
-            words.add(token)
-        narrowed.append(token if token in words else _WILDCARD)
-    return narrowed
+def _pieces(texts: pl.Series) -> Iterator[tuple[int, int]]:
+    """Where to cut a column, so that each piece and its arrays are small."""
+    sizes = np.cumsum(texts.str.len_bytes().to_numpy(), dtype=np.int64)
+    begin = 0
+    while begin < len(texts):
+        before = sizes[begin - 1] if begin else 0
+        most = int(np.searchsorted(sizes, before + _PIECE_BYTES, side="right"))
+        end = max(begin + 1, min(begin + _PIECE_TEXTS, most))
+        yield begin, end
+        begin = end
 
 
 def _common(first: str, second: str) -> str:
-    """What two texts of as many words share; a placeholder of two types is `<*>`, as is what differs."""
-    return " ".join(
-        one if one == other else untyped if (untyped := _untyped(one)) == _untyped(other) else _WILDCARD
-        for one, other in zip(first.split(), second.split(), strict=True)
-    )
+    """What two texts share; a placeholder of two types is `<*>`, as is what differs.
+
+    >>> _common("from <IP> () today", "from <HOST> (<IP>) today"), _common("of <*>", "of <IP>, <IP>")
+    ('from <*> (<*>) today', 'of <*>')
+    """
+    one, other = first.split(), second.split()
+    if len(one) != len(other):
+        return first if len(one) < len(other) else second
+    return " ".join(_shared(*pair) for pair in zip(one, other, strict=True))
+
+
+def _shared(one: str, other: str) -> str:
+    if one in (other, WILDCARD):
+        return one
+    if other == WILDCARD:
+        return other
+    untyped = _untyped(one)
+    return untyped if untyped == _untyped(other) else generalised([untyped, _untyped(other)])
+
+
+def _of_list(match: re.Match[str]) -> str:
+    """A list of variables is one variable, of their type if they have one."""
+    types = set(_PLACEHOLDER.findall(match[0]))
+    return types.pop() if len(types) == 1 else WILDCARD
+
+
+def _as_compared(word: str) -> str:
+    """A word without its types; nothing in brackets is like a variable in them."""
+    word = _untyped(word)
+    return word.replace("()", f"({WILDCARD})") if "()" in word else word
+
+
+def _varied(words: Sequence[str]) -> list[str]:
+    """Words as Drain compares them: where one varies for all that is known, any will do."""
+    return [VARIED if word == WILDCARD else _as_compared(word) for word in words]
 
 
 def _untyped(text: str) -> str:
-    return _PLACEHOLDER.sub(_WILDCARD, text)
+    return _PLACEHOLDER.sub(WILDCARD, text) if "<" in text else text
 
 
 def _template_id(text: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from logad.lineage import Descent
 from logad.resting import Rested
 from logad.types import Incident, Severity, Verdict
 from logad.windows import Windows
@@ -83,6 +84,8 @@ class Step:
 
     streams: Mapping[str, StreamState] = field(default_factory=dict)
     shapes: Sequence[tuple[str, int]] = ()  # new ones only, in order
+    crowds: bytes = b""  # what the miner newly knows of words at places
+    lineage: Sequence[Descent] = ()  # which templates newly gave way to which
     views: Mapping[str, ViewState] = field(default_factory=dict)
     verdicts: Sequence[tuple[str, Verdict]] = ()  # view, verdict
     incidents: Sequence[Incident] = ()

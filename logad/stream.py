@@ -22,6 +22,7 @@ from logad.intake import Intake, empty_records, merged
 from logad.judge import Judge, learn
 from logad.learning import Closed, View
 from logad.ledger import Ledger
+from logad.lineage import FollowingMutes
 from logad.mining import Miner
 from logad.recording import Layout
 from logad.redaction import Redactor
@@ -129,9 +130,17 @@ class _Run:
         self._records: int = place.get("records", 0)  # taken in all, for the warm-up
         self._began: int | None = place.get("began")  # time of the first record, microseconds
         self._warm: bool = place.get("warm", not options.warmup.asked)
-        self._consequences = Consequences(options, ledger, mutes, notifiers, place.get("index", 0))
         redact = Redactor(options.redaction).text if options.redaction.enabled else None
-        miner = Miner.rebuilt(ledger.shapes(), rules, telemetry, redact=redact)
+        miner = Miner.rebuilt(
+            ledger.shapes(),
+            rules,
+            telemetry,
+            crowds=ledger.crowds(),
+            lineage=ledger.lineage(),
+            redact=redact,
+        )
+        followed = FollowingMutes(mutes, miner.family)
+        self._consequences = Consequences(options, ledger, followed, notifiers, place.get("index", 0))
         self.intake = Intake(miner, options.overrides, telemetry, self._told_layout)
         self.intake.restore(ledger.streams(), place.get("newest", {}))
         self._heard |= dict.fromkeys(self.intake.unfinished(), self._started)
@@ -371,6 +380,8 @@ class _Run:
             outcome.step,
             streams=self.intake.states(),
             shapes=self.intake.new_shapes(),
+            crowds=self.intake.new_crowds(),
+            lineage=self.intake.new_lineage(),
             views={view.name: view.taken_state() for view in self._views},
             meta={
                 "place": json.dumps(self._place()),

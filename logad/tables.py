@@ -10,14 +10,16 @@ from logad.packing import moment, packed, verdict_from
 from logad.steps import Alert, OutboxRow, Step, ViewState
 from logad.types import Incident, Severity, Verdict, iso
 
-SCHEMA_VERSION: Final = "2"  # as in the tables below
+SCHEMA_VERSION: Final = "3"  # as in the tables below
 
 TABLES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-INSERT INTO meta VALUES ('version', '2');
+INSERT INTO meta VALUES ('version', '3');
 CREATE TABLE streams (stream TEXT PRIMARY KEY, cursor TEXT NOT NULL, layout TEXT NOT NULL,
     recorder BLOB NOT NULL);
 CREATE TABLE shapes (code INTEGER PRIMARY KEY, shape TEXT NOT NULL, level INTEGER NOT NULL);
+CREATE TABLE crowds (seq INTEGER PRIMARY KEY, words BLOB NOT NULL);
+CREATE TABLE lineage (seq INTEGER PRIMARY KEY, event TEXT NOT NULL);
 CREATE TABLE views (view TEXT PRIMARY KEY, number INTEGER NOT NULL, state BLOB NOT NULL,
     closed INTEGER NOT NULL);
 CREATE TABLE history (view TEXT NOT NULL, first INTEGER NOT NULL, windows INTEGER NOT NULL,
@@ -53,6 +55,11 @@ def write_step(db: sqlite3.Connection, step: Step) -> int:
         [(name, each.cursor, json.dumps(each.layout), each.recorder) for name, each in step.streams.items()],
     )
     db.executemany("INSERT INTO shapes (shape, level) VALUES (?, ?)", step.shapes)
+    if step.crowds:
+        db.execute("INSERT INTO crowds (words) VALUES (?)", (step.crowds,))
+    db.executemany(
+        "INSERT INTO lineage (event) VALUES (?)", [(json.dumps(each.as_dict()),) for each in step.lineage]
+    )
     for number, (name, view) in enumerate(step.views.items()):
         _write_view(db, name, number, view)
     stored = db.executemany(

@@ -1,0 +1,165 @@
+"""Finds the places of messages where so many words were seen that what stands there is a variable."""
+
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logad.hashing import Hashes, HashTable, Numbers
+from logad.merging import generalised
+from logad.words import DIGIT, LOOSE, MARKED, POINTED, Flat, Words, hashes_of, mixed
+
+CROWD_OF_LENGTH: Final = 300
+"""Distinct words at one position of messages of as many words: free text."""
+CROWD_OF_START: Final = 20
+"""The same for messages that begin alike too."""
+MOST_PLACED: Final = 1_000_000
+"""Words at places that are kept; after so many a word at a new place is a variable."""
+
+_WILDCARD: Final = "<*>"
+_PLAIN, _MARKED, _LOOSENED = 1, 2, 3
+_MOST_LOOSENED: Final = 1 << 16
+_SALTS: Final = mixed(np.arange(1, 5, dtype=np.uint64))
+_WILD: Final = hashes_of([_WILDCARD])[0]
+
+
+class Masking(Protocol):
+    """What stands for each of some words where a word of their kind varies."""
+
+    def __call__(self, words: list[str], /) -> list[str]: ...  # noqa: D102
+
+
+class Crowds:
+    """Loosens the words of messages at places where crowds of words were seen; the first ones stay.
+
+    A place is a position among messages of one length, or of one length and first word. Whether a word
+    stays is settled when it first comes to a place, for ever: it does while fewer than a crowd are known
+    there. So the outcome depends on the order of the texts alone.
+
+    >>> crowds = Crowds(lambda words: ["<*>" for _ in words])
+    >>> texts = [f"fed the {chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(30)]
+    >>> words, flat = Words.of(texts), Flat()
+    >>> crowds.loosen(words, flat)
+    >>> int(((words.marks & LOOSE) > 0).sum()), crowds.text(words, flat, 29)
+    (10, 'fed the <*>')
+    """
+
+    def __init__(self, masking: Masking) -> None:
+        self._masking = masking
+        self._known = HashTable()  # (place, word)
+        self._counts = HashTable()  # place -> how many words are known there
+        self._learned = bytearray()  # what was added, in order: place and pair
+        self._loosened: dict[int, tuple[int, str]] = {}  # word -> what stands for it: hash, text
+
+    def loosen(self, words: Words, flat: Flat) -> None:
+        """Let `<*>`, or what the masks make of a word, stand where a word varies."""
+        if not len(words.starts):
+            return
+        sizes = np.diff(words.first)[words.row].astype(np.uint64)
+        place = mixed(sizes << np.uint64(32) | words.position.astype(np.uint64))
+        beginnings = words.first[:-1][np.diff(words.first) > 1]
+        self._loosen(
+            words, flat, place[beginnings] ^ words.hashes[beginnings + 1], beginnings, CROWD_OF_START
+        )
+        at = np.flatnonzero(words.marks & LOOSE == 0)
+        self._loosen(words, flat, place[at], at, CROWD_OF_LENGTH)
+        at = at[words.marks[at] & LOOSE == 0]
+        self._loosen(words, flat, mixed(place ^ _starts(words))[at], at, CROWD_OF_START)
+
+    def text(self, words: Words, flat: Flat, row: int) -> str:
+        """A loosened text, its words flattened."""
+        begin, end = int(words.first[row]), int(words.first[row + 1])
+        told = flat.texts(words, begin, end)
+        for at in np.flatnonzero(words.marks[begin:end] & LOOSE).tolist():
+            hash_ = words.hashes[begin + at]
+            told[at] = _WILDCARD if hash_ == _WILD else self._loosened[int(hash_)][1]
+        if words.cut[row]:
+            told.append(_WILDCARD)
+        return " ".join(told)
+
+    def learned(self, since: int = 0) -> bytes:
+        """The words at places it has come to know, 16 bytes each, in order, from byte `since` on."""
+        return bytes(memoryview(self._learned)[since:])
+
+    def learn(self, learned: bytes) -> None:
+        """Know what another has learned."""
+        places, pairs = np.frombuffer(learned, dtype="<u8").reshape(-1, 2).T.astype(np.uint64)
+        fresh = np.unique(pairs, return_index=True)[1]
+        fresh = np.sort(fresh[self._known.numbers(pairs[fresh]) < 0])
+        self._note(places[fresh], pairs[fresh])
+
+    def _loosen(self, words: Words, flat: Flat, place: Hashes, at: Numbers, crowd: int) -> None:
+        kind = np.where(words.marks[at] & (DIGIT | MARKED), _MARKED, _PLAIN)
+        stays = self._admitted(place ^ _SALTS[kind], words.hashes[at], crowd)
+        refused, place = at[~stays], place[~stays]
+        if not len(refused):
+            return
+        bare = words.marks[refused] & (DIGIT | MARKED | POINTED) == 0
+        dressed = refused[~bare]
+        words.marks[refused] |= LOOSE
+        words.hashes[refused[bare]] = _WILD
+        if len(dressed):
+            words.hashes[dressed] = self._dressed(words, flat, dressed)
+            kept = self._admitted(place[~bare] ^ _SALTS[_LOOSENED], words.hashes[dressed], CROWD_OF_START)
+            words.hashes[dressed[~kept]] = _WILD
+
+    def _dressed(self, words: Words, flat: Flat, at: Numbers) -> Hashes:
+        """What stands for words that the masks, or their punctuation, may tell more of."""
+        distinct, first, inverse = np.unique(words.hashes[at], return_index=True, return_inverse=True)
+        told = distinct.tolist()
+        if len(self._loosened) > _MOST_LOOSENED:
+            kept = dict(self._loosened.values())
+            self._loosened = {hash_: (hash_, text) for hash_, text in kept.items()}
+        missing = [number for number, identity in enumerate(told) if identity not in self._loosened]
+        if missing:
+            texts = [flat.text(words, at[first[number]]) for number in missing]
+            marked = [words.marks[at[first[number]]] & (DIGIT | MARKED) > 0 for number in missing]
+            masked = iter(self._masking([text for text, each in zip(texts, marked, strict=True) if each]))
+            texts = [
+                next(masked) if each else generalised([text])
+                for text, each in zip(texts, marked, strict=True)
+            ]
+            for number, text, hash_ in zip(missing, texts, hashes_of(texts).tolist(), strict=True):
+                self._loosened[told[number]] = self._loosened[hash_] = hash_, text
+        return np.array([self._loosened[identity][0] for identity in told], dtype=np.uint64)[inverse]
+
+    def _admitted(self, places: Hashes, words: Hashes, crowd: int) -> NDArray[np.bool_]:
+        """Whether each word stays at its place."""
+        pairs = mixed(places ^ mixed(words))
+        admitted = self._known.numbers(pairs) >= 0
+        new = np.flatnonzero(~admitted)
+        new = new[self._counts.numbers(places[new]) < crowd]
+        if not len(new) or len(self._known) >= MOST_PLACED:
+            return admitted
+        first = np.sort(np.unique(pairs[new], return_index=True)[1])
+        candidates = new[first]
+        order = np.argsort(places[candidates], kind="stable")
+        grouped = places[candidates[order]]
+        begins = np.flatnonzero(np.concatenate([[True], grouped[1:] != grouped[:-1]]))
+        rank = np.arange(len(order)) - np.repeat(begins, np.diff(np.append(begins, len(order))))
+        room = crowd - np.maximum(self._counts.numbers(grouped), 0)
+        taken = np.sort(order[rank < room])[: MOST_PLACED - len(self._known)]
+        chosen = candidates[taken]
+        self._note(places[chosen], pairs[chosen])
+        admitted[new] = self._known.numbers(pairs[new]) >= 0
+        return admitted
+
+    def _note(self, places: Hashes, pairs: Hashes) -> None:
+        self._known.add(pairs, np.zeros(len(pairs), dtype=np.int64))
+        distinct, counts = np.unique(places, return_counts=True)
+        self._counts.add(distinct, np.maximum(self._counts.numbers(distinct), 0) + counts)
+        self._learned += np.stack([places, pairs], axis=1).astype("<u8").tobytes()
+
+
+def _starts(words: Words) -> Hashes:
+    """For each word, the first one of its text that is no value: what messages of a kind begin with."""
+    steady = words.marks & (DIGIT | LOOSE) == 0
+    many = len(words.starts)
+    nearest = np.where(steady, np.arange(many), many)
+    filled = np.flatnonzero(np.diff(words.first))
+    starts = np.minimum.reduceat(nearest, words.first[filled])
+    ends = words.first[filled + 1]
+    hashes = np.append(words.hashes, np.uint64(0))
+    per_text = np.zeros(len(words.first) - 1, dtype=np.uint64)
+    per_text[filled] = hashes[np.where(starts < ends, starts, many)]
+    return per_text[words.row]
