@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Unpack
 
-import polars as pl
-
 from logad import batch, config, models, rules
 from logad.batch import Observer
 from logad.checkup import doctor
@@ -24,6 +22,7 @@ from logad.quality import Finding, findings
 from logad.redaction import Redactor
 from logad.rendering import ScanSummary
 from logad.retelling import explain
+from logad.tallying import Assignments, Tally
 from logad.telemetry import Telemetry
 from logad.types import Verdict
 from logad.windows import Windowing
@@ -88,7 +87,7 @@ class TemplatesResult:
     """What `templates` found."""
 
     templates: tuple[MinedTemplate, ...]  # most frequent first
-    assignments: pl.DataFrame  # line, template_id, template: one row per record in input order
+    assignments: Assignments | None  # one row per record in input order, where they were asked for
     faults: tuple[InputError, ...]
     stats: Mapping[str, Any]
     rules: rules.Rules  # by which they were mined
@@ -217,7 +216,9 @@ def train(
     )
     ref = models.save(setup.store, model, learned, datetime.now(UTC))
     redact = Redactor(setup.settings.redaction).text
-    mined = listed(corpus.records, miner.vocabulary, {}, setup.rules, redact)
+    tally = Tally()
+    tally.read(corpus.records)
+    mined = listed(tally.templates(miner.standing()), miner.vocabulary, {}, setup.rules, redact)
     quality = findings(mined, setup.rules, redact)
     summary = setup.summary(corpus, windowing, tuple(judge.doubts))
     faults = tuple(corpus.faults)
@@ -225,9 +226,12 @@ def train(
 
 
 def templates(
-    *sources: str | Path, observer: Observer = QUIET, **options: Unpack[ReadOptions]
+    *sources: str | Path,
+    assignments: bool = False,
+    observer: Observer = QUIET,
+    **options: Unpack[ReadOptions],
 ) -> TemplatesResult:
-    r"""The templates of these logs: id, count, text, services, parameters, and each record's template.
+    r"""The templates of these logs: id, count, text, services, parameters; with `assignments` of each record.
 
     Raises:
         UsageError, InputError, ConfigError: as for `scan`.
@@ -240,26 +244,18 @@ def templates(
     """
     setup = Setup.of(options, observer.telemetry)
     miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
-    corpus = setup.read(sources, miner, observer)
-    batch.settle([corpus], miner, setup.telemetry)
-    vocabulary = miner.vocabulary
+    given = Assignments() if assignments else None
+    tally = Tally(given)
+    specs = [str(source) for source in sources]
+    corpus = batch.tallied(specs, setup.reading, miner, setup.telemetry, observer, tally)
+    standing, vocabulary = miner.standing(), miner.vocabulary
     redact = Redactor(setup.settings.redaction).text
-    mined = listed(corpus.records, vocabulary, miner.aliases(), setup.rules, redact)
-    known = pl.DataFrame(
-        {
-            "template": [template.code for template in vocabulary],
-            "template_id": [template.template_id for template in vocabulary],
-            "text": [template.text for template in vocabulary],
-        },
-        schema={"template": pl.Int32, "template_id": pl.String, "text": pl.String},
-    )
-    assignments = (
-        corpus.records.select("line", "template")
-        .join(known, on="template", how="left", maintain_order="left")
-        .select("line", "template_id", pl.col("text").alias("template"))
-    )
+    mined = listed(tally.templates(standing), vocabulary, miner.aliases(), setup.rules, redact)
+    if given is not None:
+        given.settle(standing, vocabulary)
+    setup.telemetry.templates = len(mined)
     faults = tuple(corpus.faults)
-    return TemplatesResult(mined, assignments, faults, setup.telemetry.as_dict(), setup.rules, redact)
+    return TemplatesResult(mined, given, faults, setup.telemetry.as_dict(), setup.rules, redact)
 
 
 def _as_trained(stored: models.Model, name: str, setup: Setup, options: ReadOptions) -> Windowing:

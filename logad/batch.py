@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 import polars as pl
 
-from logad import choosing, sources, windowing
+from logad import choosing, skimming, sources, windowing
 from logad.contracts import Source
 from logad.errors import InputError
 from logad.judge import Judge, JudgeConfig, learn
@@ -15,7 +16,8 @@ from logad.mining import Miner
 from logad.options import Reading
 from logad.recall import told_source
 from logad.recording import Layout, Recorder, detect
-from logad.rules import Rules
+from logad.skimming import Skimmed, Skimmer
+from logad.tallying import Tally
 from logad.telemetry import Telemetry
 from logad.types import RECORD_SCHEMA, Buffer, Verdict, WindowKind
 from logad.windows import Windowing, Windows
@@ -25,6 +27,7 @@ SAMPLE_BYTES = 1 << 20
 SNIFFED_BYTES = 8192
 """A zero byte among so many first ones means that this is no text."""
 
+_Piece = TypeVar("_Piece", covariant=True)  # noqa: PLC0105  (its name says what it is)
 _SAY_TIME: Final = "say how the time is written with --time-format"
 
 
@@ -56,45 +59,48 @@ def read(
     Raises:
         InputError: no source could be read, or none holds a record.
     """
-    opened, faults = sources.open_sources(specs, telemetry)
-    corpus = Corpus(pl.DataFrame(), faults=faults)
-    frames: list[pl.DataFrame] = []
-    for source in opened:
-        recorders: dict[str, Recorder] = {}
-        try:
-            for buffer in _buffers(source, telemetry):
-                recorder = recorders.get(buffer.stream)
-                with telemetry.stage("parse"):
-                    if recorder is None:
-                        layout = detect(
-                            buffer.data[:SAMPLE_BYTES],
-                            buffer.stream,
-                            reading.overrides,
-                            buffer.modified or datetime.now(UTC),
-                            miner.rules.formats,
-                        )
-                        recorder = recorders[buffer.stream] = Recorder(layout, telemetry)
-                        corpus.layouts[buffer.stream] = layout
-                        _tell(layout, buffer.stream, corpus, observer)
-                    records = recorder.push(buffer)
-                frames.append(_mined(records, miner, telemetry))
-                observer.progress(telemetry.bytes)
-        except InputError as fault:
-            corpus.faults.append(fault)
-        finally:
-            source.close()
-        frames += [_mined(recorder.flush(), miner, telemetry) for recorder in recorders.values()]
+    corpus = Corpus(pl.DataFrame())
+    frames: list[pl.DataFrame] = list(_pieces(specs, reading, miner, telemetry, observer, corpus, _Recording))
     corpus.records = _in_time(_concatenated(frames), len(corpus.layouts))
     corpus.records = _within(corpus.records, reading, telemetry)
     telemetry.templates = len(miner.vocabulary)
     if corpus.records.is_empty():
-        if corpus.faults:
-            for other in corpus.faults[1:]:
-                observer.note("unread", str(other))
-            raise corpus.faults[0]
-        what = ", ".join(f"{count:,} {reason}" for reason, count in sorted(telemetry.dropped.items()))
-        found = f"no records ({what})" if what else "no records"
-        raise InputError(", ".join(told_source(spec) for spec in specs), found, "at least one line of log")
+        raise _nothing(specs, corpus, telemetry, observer)
+    return corpus
+
+
+def tallied(  # noqa: PLR0913, PLR0917  (what a run is made of)
+    specs: Sequence[str],
+    reading: Reading,
+    miner: Miner,
+    telemetry: Telemetry,
+    observer: Observer,
+    tally: Tally,
+) -> Corpus:
+    """Count the templates of the sources; the corpus has no records.
+
+    Raises:
+        InputError: no source could be read, or none holds a record.
+    """
+    if reading.since is not None or reading.until is not None:
+        corpus = read(specs, reading, miner, telemetry, observer)
+        tally.read(corpus.records)
+        return corpus
+    corpus = Corpus(pl.DataFrame())
+
+    def begun(
+        layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
+    ) -> "_Reading[pl.DataFrame | tuple[Skimmed, Skimmer]]":
+        kind = _Skimming if skimming.suits(layout) else _Recording
+        return kind(layout, miner, telemetry, tell)
+
+    for piece in _pieces(specs, reading, miner, telemetry, observer, corpus, begun):
+        if isinstance(piece, pl.DataFrame):
+            tally.read(piece)
+        else:
+            tally.skimmed(*piece)
+    if not telemetry.records:
+        raise _nothing(specs, corpus, telemetry, observer)
     return corpus
 
 
@@ -150,9 +156,101 @@ def learned(windows: Windows, config: JudgeConfig, seed: int, telemetry: Telemet
         return learn(windows, config, seed)
 
 
-def new_miner(rules: Rules, telemetry: Telemetry) -> Miner:
-    """A miner without templates."""
-    return Miner(rules=rules, telemetry=telemetry)
+class _Recording:
+    """A stream read record by record."""
+
+    def __init__(
+        self, layout: Layout, miner: Miner, telemetry: Telemetry, _tell: Callable[[str], None]
+    ) -> None:
+        self._recorder = Recorder(layout, telemetry)
+        self._miner = miner
+        self._telemetry = telemetry
+
+    def push(self, buffer: Buffer) -> Iterator[pl.DataFrame]:
+        with self._telemetry.stage("parse"):
+            records = self._recorder.push(buffer)
+        yield self._mined(records)
+
+    def flush(self) -> Iterator[pl.DataFrame]:
+        yield self._mined(self._recorder.flush())
+
+    def _mined(self, records: pl.DataFrame) -> pl.DataFrame:
+        with self._telemetry.stage("mine"):
+            return self._miner.assign(records)
+
+
+class _Skimming:
+    """A stream read by the shapes of its lines."""
+
+    def __init__(
+        self, layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
+    ) -> None:
+        self._skimmer = Skimmer(layout, miner, telemetry, tell)
+
+    def push(self, buffer: Buffer) -> Iterator[tuple[Skimmed, Skimmer]]:
+        for piece in self._skimmer.push(buffer):
+            yield piece, self._skimmer
+
+    def flush(self) -> Iterator[tuple[Skimmed, Skimmer]]:
+        for piece in self._skimmer.flush():
+            yield piece, self._skimmer
+
+
+class _Reading(Protocol[_Piece]):
+    """A stream of some layout: what its buffers complete, and at the end what is left."""
+
+    def push(self, buffer: Buffer) -> Iterator[_Piece]: ...
+    def flush(self) -> Iterator[_Piece]: ...
+
+
+def _pieces(  # noqa: PLR0913, PLR0917  (what a run is made of)
+    specs: Sequence[str],
+    reading: Reading,
+    miner: Miner,
+    telemetry: Telemetry,
+    observer: Observer,
+    corpus: Corpus,
+    begin: Callable[[Layout, Miner, Telemetry, Callable[[str], None]], _Reading[_Piece]],
+) -> Iterator[_Piece]:
+    """What the streams of the sources hold, read as `begin` says; layouts and faults go to the corpus."""
+    opened, corpus.faults = sources.open_sources(specs, telemetry)
+    for source in opened:
+        streams: dict[str, _Reading[_Piece]] = {}
+        try:
+            for buffer in _buffers(source, telemetry):
+                stream = streams.get(buffer.stream)
+                if stream is None:
+                    layout = _detected(buffer, reading, miner, telemetry)
+                    corpus.layouts[buffer.stream] = layout
+                    _tell(layout, buffer.stream, corpus, observer)
+                    tell = partial(observer.note, "compiler")
+                    stream = streams[buffer.stream] = begin(layout, miner, telemetry, tell)
+                yield from stream.push(buffer)
+                observer.progress(telemetry.bytes)
+        except InputError as fault:
+            corpus.faults.append(fault)
+        finally:
+            source.close()
+        for stream in streams.values():
+            yield from stream.flush()
+
+
+def _detected(buffer: Buffer, reading: Reading, miner: Miner, telemetry: Telemetry) -> Layout:
+    modified = buffer.modified or datetime.now(UTC)
+    sample = buffer.data[:SAMPLE_BYTES]
+    with telemetry.stage("parse"):
+        return detect(sample, buffer.stream, reading.overrides, modified, miner.rules.formats)
+
+
+def _nothing(specs: Sequence[str], corpus: Corpus, telemetry: Telemetry, observer: Observer) -> InputError:
+    """Why there are no records."""
+    if corpus.faults:
+        for other in corpus.faults[1:]:
+            observer.note("unread", str(other))
+        return corpus.faults[0]
+    what = ", ".join(f"{count:,} {reason}" for reason, count in sorted(telemetry.dropped.items()))
+    found = f"no records ({what})" if what else "no records"
+    return InputError(", ".join(told_source(spec) for spec in specs), found, "at least one line of log")
 
 
 def _buffers(source: Source, telemetry: Telemetry) -> Iterator[Buffer]:
@@ -183,11 +281,6 @@ def _tell(layout: Layout, stream: str, corpus: Corpus, observer: Observer) -> No
     for line in told:
         name, _, text = line.partition(" ")
         observer.note(name, text.strip())
-
-
-def _mined(records: pl.DataFrame, miner: Miner, telemetry: Telemetry) -> pl.DataFrame:
-    with telemetry.stage("mine"):
-        return miner.assign(records)
 
 
 def _concatenated(frames: list[pl.DataFrame]) -> pl.DataFrame:

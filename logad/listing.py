@@ -7,8 +7,9 @@ from typing import Any
 import polars as pl
 
 from logad import pinning
-from logad.parameters import Parameter, parameters, sampled
+from logad.parameters import Parameter, parameters
 from logad.rules import Rules
+from logad.tallying import Tallied
 from logad.types import Template
 
 
@@ -22,7 +23,7 @@ class MinedTemplate:
     first_line: int | None
     aliases: tuple[str, ...]
     name: str | None  # what a rule calls it
-    texts: pl.Series  # some of its messages, as `parameters.sampled` chooses them
+    texts: pl.Series  # some of its messages, the first ones
     redact: Callable[[str], str]
 
     @property
@@ -51,37 +52,31 @@ class MinedTemplate:
 
 
 def listed(
-    records: pl.DataFrame,
+    tallied: Sequence[Tallied],
     vocabulary: Sequence[Template],
     aliases: Mapping[str, int],
     rules: Rules,
     redact: Callable[[str], str],
 ) -> tuple[MinedTemplate, ...]:
-    """The templates of mined records, the most frequent first.
+    """The templates that were counted, the most frequent first.
 
-    Of each only some messages are kept, about 1,000, and about 200,000 of all together, however many there
-    are: what is told of parameters and quality is told of these.
+    What is told of parameters and quality is told of the messages that were kept.
     """
     past: dict[int, list[str]] = {}
     for alias, code in aliases.items():
         past.setdefault(code, []).append(alias)
     names = pinning.names(rules.templates)
-    rows = sampled(records["template"].to_numpy())
-    some = records.select(pl.col("template", "text").gather(rows)).partition_by("template", as_dict=True)
-    tally = records.group_by("template", maintain_order=True).agg(
-        pl.len().alias("count"), pl.col("service").unique(maintain_order=True), pl.col("line").first()
-    )
     found = [
         MinedTemplate(
-            vocabulary[code],
-            count,
-            tuple(services),
-            line or None,
-            tuple(past.get(code, ())),
-            names.get(vocabulary[code].text),
-            some[code,]["text"] if (code,) in some else pl.Series("text", [], dtype=pl.String),
+            vocabulary[each.code],
+            each.count,
+            each.services,
+            each.first_line,
+            tuple(past.get(each.code, ())),
+            names.get(vocabulary[each.code].text),
+            each.texts,
             redact,
         )
-        for code, count, services, line in tally.iter_rows()
+        for each in tallied
     ]
     return tuple(sorted(found, key=lambda each: -each.count))

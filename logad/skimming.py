@@ -243,7 +243,7 @@ class Skimmer:
         """The first line and the number of lines of each complete record; what may go on waits again."""
         flags = self._facts.flags
         count = len(stretch.shapes)
-        if (flags["opens"] & ~flags["blank"] & ~flags["raised"]).all():
+        if (flags["opens"] & ~flags["blank"]).all():
             rows, blank = np.arange(count), np.zeros(0, dtype=np.bool_)
         else:
             told = {name: flags[name][stretch.shapes] for name in _FLAGS}

@@ -123,7 +123,7 @@ def others():
 def test_a_command_takes_what_its_function_takes(command, function):
     options = {parameter.name for parameter in cli.cli.commands[command].params}
     taken = parameters(getattr(logad, function))
-    assert options - PRINTED - {"assignments"} <= taken
+    assert options - PRINTED <= taken
     untold = taken - options - {"observer", "on_event", "write", "clock", "now", "output", "telemetry"}
     if command in ("scan", "train", "templates"):
         untold -= OF_SESSIONS_THAT_END
@@ -214,10 +214,11 @@ def test_a_trained_model_judges_in_another_call(tmp_path):
 
 def test_templates_and_their_assignments_agree(tmp_path):
     log = wrote(tmp_path / "app.log", steady(600))
-    result = logad.templates(log, state_dir=tmp_path)
-    counts = dict(result.assignments["template_id"].value_counts().iter_rows())
+    result = logad.templates(log, assignments=True, state_dir=tmp_path)
+    (assigned,) = result.assignments.frames()
+    counts = dict(assigned["template_id"].value_counts().iter_rows())
     assert counts == {one.template.template_id: one.count for one in result.templates}
-    assert result.assignments["line"].to_list() == list(range(1, 601))
+    assert assigned["line"].to_list() == list(range(1, 601))
 
 
 def test_explain_gives_the_verdict_of_a_scan(tmp_path):

@@ -1,0 +1,188 @@
+"""Reading by shapes gives what reading record by record gives."""
+
+import os
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logad import shapes, skimming
+from logad.formats import multiline
+from logad.mining import Miner
+from logad.recording import Overrides, Recorder, detect
+from logad.skimming import Skimmer, suits
+from logad.telemetry import Telemetry
+from logad.types import Buffer
+
+DATA = Path(os.environ.get("LOGAD_DATA") or Path(__file__).parents[2] / "shared" / "data")
+HEADED = [
+    "2024-05-01 10:00:01,123 INFO web: served /a/b in 12 ms",
+    "2024-05-01 10:00:02,5 WARN web: slow 1.2.3.4 took 900ms",
+    "2024-05-01 10:00:03,000 ERROR db: lost node17",
+    "java.io.IOException: disk 3 is full",
+    "\tat com.shop.Cart.pay(Cart.java:17)",
+    "",
+    "   ",
+    "Caused by: java.net.SocketException: reset",
+    "2024-05-01 10:00:04,1 INFO web: user 5 logged in",
+    "2024-05-01 10:00:05,1 INFO web12: up",
+    "2024-05-01 10:00:06,1 INFO web13: up\r",
+]
+BARE = [
+    "started worker 7",
+    "Traceback (most recent call last):",
+    '  File "a.py", line 3, in f',
+    "ValueError: bad 12",
+    "done in 5 s",
+    "",
+    "    indented",
+    "session 0xff closed",
+]
+
+
+SERVED = [
+    "May  1 10:00:01 host7 web12[331]: up",
+    "May  1 10:00:02 host7 web13[332]: up",
+    "May  1 10:00:03 host8 web14[333]: up",
+    "May  1 10:00:04 host8 cron[12]: ran 5 jobs",
+    "May  1 10:00:05 host8 kernel: eth0 is down",
+]
+
+
+def buffers(text: bytes, cuts: list[int], *, first_line: int = 1) -> list[Buffer]:
+    """The text cut at line ends near the given places; the last piece is final."""
+    ends = sorted({text.find(b"\n", cut % (len(text) or 1)) + 1 for cut in cuts} - {0} | {len(text)})
+    pieces, begun = [], 0
+    for end in ends:
+        pieces.append(Buffer("x.log", "x.log", text[begun:end], first_line, "", final=end == len(text)))
+        first_line += text.count(b"\n", begun, end)
+        begun = end
+    return pieces
+
+
+def skimmed(layout, pieces, miner, telemetry):
+    skimmer = Skimmer(layout, miner, telemetry)
+    found = [part for piece in pieces for part in skimmer.push(piece)] + list(skimmer.flush())
+    names = skimmer.services
+    return [
+        (int(line), int(span), names[service], int(code))
+        for part in found
+        for line, span, service, code in zip(
+            part.numbers, part.spans, part.services, part.templates, strict=True
+        )
+    ]
+
+
+def recorded(layout, pieces, miner, telemetry):
+    recorder = Recorder(layout, telemetry)
+    frames = [miner.assign(recorder.push(piece)) for piece in pieces] + [miner.assign(recorder.flush())]
+    return [
+        (line, span, service, code)
+        for frame in frames
+        for line, span, service, code in frame.select("line", "lines", "service", "template").iter_rows()
+    ]
+
+
+def both(text: bytes, cuts: list[int]) -> None:
+    layout = detect(text[: 1 << 20], "x.log", Overrides(), datetime(2024, 6, 1, tzinfo=UTC))
+    assert suits(layout)
+    pieces = buffers(text, cuts)
+    told = []
+    for way in (skimmed, recorded):
+        miner, telemetry = Miner(), Telemetry()
+        records = way(layout, pieces, miner, telemetry)
+        standing = miner.standing()
+        texts = [miner.vocabulary[int(standing[code])].text for *_, code in records]
+        severities = {template.text: template.severity for template in miner.vocabulary}
+        notes = {name: count for name, count in telemetry.notes.items() if count and name != "without_time"}
+        told.append(
+            (
+                [record[:3] for record in records],
+                texts,
+                severities,
+                telemetry.records,
+                telemetry.lines,
+                dict(telemetry.dropped),
+                notes,
+            )
+        )
+    for skimming_tells, recording_tells in zip(*told, strict=True):
+        assert skimming_tells == recording_tells
+
+
+@pytest.mark.parametrize("together", [1, 200, 1 << 26])
+@pytest.mark.parametrize("lines", [HEADED, BARE, SERVED], ids=["headed", "bare", "served"])
+@given(data=st.data())
+@settings(max_examples=12, deadline=None)
+def test_the_records_are_those_of_reading_record_by_record(lines, together, data):
+    chosen = data.draw(st.lists(st.sampled_from(lines), min_size=1, max_size=30))
+    cuts = data.draw(st.lists(st.integers(0, 2000), max_size=4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(skimming, "_TOGETHER", together)
+        both("\n".join(lines + chosen).encode() + b"\n", cuts)
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_the_records_are_the_same_when_shapes_are_forgotten_again_and_again(monkeypatch, most):
+    monkeypatch.setattr(shapes.Shapes.__init__, "__defaults__", (most,))
+    monkeypatch.setattr(skimming, "_TOGETHER", 150)
+    chosen = random.Random(0).choices(HEADED, k=200)
+    both("\n".join(HEADED + chosen).encode(), [500, 900])
+
+
+def test_a_record_of_very_many_lines_is_cut_in_the_same_places(monkeypatch):
+    monkeypatch.setattr(multiline, "MOST_LINES", 7)
+    text = HEADED[0] + "\n" + "\n".join(f"\tat frame {number}" for number in range(40)) + "\n" + HEADED[2]
+    both("\n".join(HEADED).encode() + b"\n" + text.encode(), [100, 700])
+
+
+def test_lines_longer_than_what_is_mined_are_truncated_alike():
+    long = "2024-05-01 10:00:07,1 INFO web: " + "word " * 20_000
+    both("\n".join([*HEADED, long, long + "5", *HEADED]).encode(), [])
+
+
+def test_bytes_that_are_no_text_are_mended_and_counted_alike():
+    both(b"2024-05-01 10:00:07,1 INFO web: caf\xff open\n" * 3 + "\n".join(HEADED).encode(), [50])
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_record():
+    both(b"\xef\xbb\xbf" + "\n".join(HEADED).encode(), [])
+
+
+@pytest.mark.parametrize("name", ["Linux", "Hadoop", "Zookeeper", "OpenStack"])
+@pytest.mark.parametrize("cuts", [[], [100_000], [3, 5_000, 70_000]])
+def test_real_logs_are_read_alike(name, cuts):
+    path = DATA / "loghub_2k" / name / f"{name}_2k.log"
+    if not path.exists():
+        print(f"skipped: no {path}")
+        pytest.skip("the open logs are not here")
+    both(path.read_bytes(), cuts)
+
+
+def test_a_large_log_is_read_alike_with_the_compiled_pass():
+    lines = [
+        f"2024-05-01 10:00:01,{n % 1000:03} INFO web{n % 3}: served /a/{n} in {n % 97} ms"
+        for n in range(5000)
+    ]
+    text = "\n".join(lines).encode() + b"\n"
+    both(text * 2, [len(text), 3 * len(text) // 2])
+
+
+def test_the_lines_of_a_record_can_be_read_again_across_pieces():
+    text = "\n".join(HEADED).encode() + b"\n"
+    layout = detect(text, "x.log", Overrides(), None)
+    skimmer = Skimmer(layout, Miner(), Telemetry())
+    (part,) = [part for piece in buffers(text, [200, 300]) for part in skimmer.push(piece)]
+    whole = part.raw(np.arange(len(part.rows)))
+    assert whole[2].decode().splitlines() == HEADED[2:8]
+    assert skimmer.texts(whole)[0] == layout_text(layout, HEADED[0])
+
+
+def layout_text(layout, line):
+    return Recorder(layout, Telemetry()).push(Buffer("x.log", "x.log", line.encode(), 1, "", final=True))[
+        "text"
+    ][0]
