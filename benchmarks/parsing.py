@@ -145,7 +145,7 @@ def from_lines(name: str, log: Path, truth: Sequence[str]) -> Case:
             identity: code for code, identity in enumerate(found["template_id"].unique(maintain_order=True))
         }
         return spread(
-            (found["template"].to_list(), [ids[one] for one in found["template_id"]]), found["line"]
+            (found["template"].to_list(), [ids[one] for one in found["template_id"]]), found["line"].to_list()
         )
 
     drains = _miners(heads(records["text"]), ours)
