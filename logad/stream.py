@@ -274,8 +274,11 @@ class _Run:
         learned = [view.judge for view in self._views]
         closed = self._pushed(records, more=self._more and not final)
         if final:
-            for view in self._views:
-                closed += self._closed(view, final=True)
+            if self._options.follow:  # no stream is waited for any more
+                ends = [newest // _BEAT * _BEAT for newest in self.intake.newest().values()]
+                self._watermark = max([self._watermark, *ends])
+                closed += [each for view in self._views for each in self._closed(view)]
+            closed += [each for view in self._views for each in self._closed(view, final=True)]
         self._commit(closed)
         for view, before in zip(self._views, learned, strict=True):
             if view.judge is not None and before is None:

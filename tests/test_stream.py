@@ -711,6 +711,24 @@ def test_a_backlog_of_several_logs_is_merged_by_time_though_it_is_read_in_pieces
     assert watched == replayed
 
 
+def test_a_session_that_was_silent_long_enough_by_the_end_is_no_more_excused_than_in_a_replay(tmp_path):
+    """Another log goes on for a little longer than the timeout: no log is waited for at the end."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    lines = shop_log(200)
+    (folder / "a.log").write_text("\n".join(lines[:-2]) + "\n")
+    end = datetime.fromisoformat(f"{lines[-3][:19]}+00:00").timestamp() + 21
+    last = datetime.fromtimestamp(end // 10 * 10 + 11, UTC)
+    more = [START, last - timedelta(seconds=30), last]
+    (folder / "b.log").write_text("".join(f"{at:%Y-%m-%d %H:%M:%S} INFO gate: idle\n" for at in more))
+    told = []
+    for options in ({}, {"follow": True, "until_idle_seconds": 0.1}):
+        _, verdicts, _ = judged(folder, None, windowing=SESSIONS, **options)
+        told.append([verdict.as_dict() for verdict in verdicts])
+    assert told[0] == told[1]
+    assert any(each["anomalous"] and each["window"]["key"] == "req-00199" for each in told[0])
+
+
 def test_time_never_goes_back_when_a_run_is_started_again(tmp_path):
     log, state = tmp_path / "shop.log", tmp_path / "a.sqlite"
     lines = shop_log(200)
