@@ -19,7 +19,7 @@ from logad.shapes import Shapes
 from logad.telemetry import Telemetry
 from logad.types import Buffer
 
-_TOGETHER: Final = 64 << 20  # bytes whose new shapes are parsed together
+_TOGETHER: Final = 16 << 20  # bytes whose new shapes are parsed together
 _ENCODINGS: Final = frozenset({"utf-8", "cp1252", "latin-1", "ascii"})  # ASCII letters are what they seem
 _VALUE: Final = re.compile(r"[0-9]{2}|0x0")  # in a canonical text
 _UNKNOWN: Final = -1  # not mined yet; a service that differs among lines of one shape
@@ -307,6 +307,9 @@ class Skimmer:
             facts.texts[shape] = ""
         templates = facts.templates[shapes]
         templates[several] = codes[len(new) :]
+        kept = self._miner.kept(templates)
+        if not kept.all():
+            rows, spans, shapes, templates = rows[kept], spans[kept], shapes[kept], templates[kept]
         return Skimmed(stretch, rows, spans, templates, self._named(stretch, rows, shapes))
 
     def _named(

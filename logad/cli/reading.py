@@ -1,14 +1,16 @@
 """The commands that read logs: scan, train, watch, backtest, templates."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from logad.cli.console import (
     accounted,
     alerts_told,
+    lineage_told,
     looks,
     observed,
     quality_told,
@@ -28,6 +30,9 @@ from logad.cli.options import (
     windowing_options,
 )
 from logad.errors import ExitCode
+
+if TYPE_CHECKING:
+    from logad.api import TemplatesResult
 
 
 @click.command()
@@ -212,11 +217,13 @@ def backtest(  # noqa: PLR0913, PLR0917  (one parameter an option)
 @click.option(
     "--assignments", type=click.Path(path_type=Path), metavar="FILE.csv", help="Each record's template."
 )
+@click.option("--lineage", is_flag=True, help="Which templates became which, instead of the list.")
 @output_options
 @reading_options
-def templates(
+def templates(  # noqa: PLR0913, PLR0917  (one parameter an option)
     sources: tuple[str, ...],
     assignments: Path | None,
+    lineage: bool,
     form: str,
     output: Path | None,
     stats_file: Path | None,
@@ -228,14 +235,18 @@ def templates(
     refuse_sources(output, sources)
     refuse_sources(assignments, sources)
     with observed(stats_file) as observer:
-        result = api.templates(*sources, assignments=assignments is not None, observer=observer, **options)
+        result = api.templates(
+            *sources, assignments=assignments is not None, lineage=lineage, observer=observer, **options
+        )
     if assignments is not None and result.assignments is not None:
         with written_to(assignments) as out:
             for number, frame in enumerate(result.assignments.frames()):
                 out.write(frame.write_csv(include_header=not number))
     with written_to(output) as out:
-        if form == "text":
-            width, _ = looks(out)
+        width, _ = looks(out)
+        if lineage:
+            out.writelines(_lineage_rows(result, form, width))
+        elif form == "text":
             out.writelines(templates_told(result.templates, width))
             out.writelines(quality_told(result.quality(), width))
         elif form == "csv":
@@ -245,6 +256,21 @@ def templates(
             out.writelines(writing.json_rows((one.as_dict() for one in result.templates), form))  # type: ignore[arg-type]
     tell_faults(result.faults, result.stats)
     return ExitCode.INPUT if result.faults else ExitCode.DONE
+
+
+def _lineage_rows(result: "TemplatesResult", form: str, width: int) -> Iterator[str]:
+    """Which templates became which, in a format."""
+    from logad import writing
+
+    if form == "text":
+        texts = {each.template.template_id: each.text for each in result.templates}
+        yield from lineage_told(result.lineage, texts, width)
+    elif form == "csv":
+        columns = ("was", "became", "when", "reason")
+        yield from writing.csv_rows(columns, (tuple(each.as_dict().values()) for each in result.lineage))
+    else:
+        rows = ({"schema": "logad.lineage/1", **each.as_dict()} for each in result.lineage)
+        yield from writing.json_rows(rows, form)  # type: ignore[arg-type]
 
 
 COMMANDS = (scan, train, watch, backtest, templates)

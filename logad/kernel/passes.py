@@ -26,16 +26,17 @@ class LineTable:
         self._numbers = np.zeros(entries, dtype=np.int32)
         self._counters = np.zeros(2, dtype=np.int64)  # shapes known, bytes done by the last call
         self._room = np.empty(0, dtype=np.uint8)
+        self._ids, self._starts, self._firsts, self._lengths = np.empty((4, 0), dtype=np.int32)
         self._anew = anew
 
     def number(self, text: bytes) -> Iterator[Numbered]:
         """The lines of a text that is not empty, in parts: each but the first begins the numbers anew."""
         self._room, size = _laid_out(text, self._room)
-        lines = int(np.count_nonzero(self._room[BEFORE : BEFORE + size] == _NEWLINE))
+        if len(self._ids) < size:  # a line has at least its newline; pages that are not written cost nothing
+            self._ids, self._starts, self._firsts, self._lengths = np.empty((4, size), dtype=np.int32)
         done = 0
         while done < size:
-            part = self._part(done, size - done, lines)
-            lines -= len(part.ids)
+            part = self._part(done, size - done)
             done += int(self._counters[1])
             yield part
             if done < size:
@@ -43,23 +44,26 @@ class LineTable:
                 self._counters[0] = 0
                 self._anew = True
 
-    def _part(self, done: int, size: int, lines: int) -> Numbered:
-        ids, starts = np.empty(lines, dtype=np.int32), np.empty(lines, dtype=np.int32)
+    def _part(self, done: int, size: int) -> Numbered:
         known = int(self._counters[0])
-        room = min(lines, self._most - known)
-        firsts, lengths = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.int32)
         count = self._line_shapes(
             self._room.ctypes.data + BEFORE + done,
             size,
-            *(each.ctypes.data for each in (ids, starts, self._keys, self._numbers)),
+            *(each.ctypes.data for each in (self._ids, self._starts, self._keys, self._numbers)),
             len(self._keys) - 1,
-            *(each.ctypes.data for each in (firsts, lengths, self._counters)),
+            *(each.ctypes.data for each in (self._firsts, self._lengths, self._counters)),
             self._most,
         )
         fresh = int(self._counters[0]) - known
-        firsts = firsts[:fresh] + done
+        firsts = self._firsts[:fresh] + done
         anew, self._anew = self._anew, False
-        return Numbered(ids[:count], starts[:count] + done, firsts, firsts + lengths[:fresh], anew)
+        return Numbered(
+            self._ids[:count].copy(),
+            self._starts[:count] + done,
+            firsts,
+            firsts + self._lengths[:fresh],
+            anew,
+        )
 
 
 def flatten(text: bytes, passes: Passes) -> bytes:
