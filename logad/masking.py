@@ -24,6 +24,7 @@ _JOINS: Final[tuple[tuple[str, str], ...]] = (
     (rf"\b[a-z][\w-]*@{_ANY}", "<ID>"),
     (rf"\B@({_ANY})", "$1"),
     (rf"(?:[\w.$]+[-_/]+)+{_ANY}", "<ID>"),
+    (rf"\b\w+(?:\.\w+){{2,}}:{_ANY}", "<ID>"),
     (rf"{_ANY}(?:[._@-]+\w+|/[a-z]\w*)+", "<ID>"),
 )
 
