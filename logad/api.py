@@ -13,6 +13,7 @@ from logad.checkup import doctor
 from logad.errors import InputError, UsageError
 from logad.handling import ack, list_incidents, mute
 from logad.judge import Judge
+from logad.lineage import Descent
 from logad.listing import MinedTemplate, listed
 from logad.live import BacktestResult, WatchResult, backtest, watch
 from logad.mining import Miner
@@ -92,6 +93,7 @@ class TemplatesResult:
     stats: Mapping[str, Any]
     rules: rules.Rules  # by which they were mined
     redact: Callable[[str], str]  # takes secrets out of what is shown
+    lineage: tuple[Descent, ...]  # which ids gave way to which while reading, in order
 
     def quality(self) -> tuple[Finding, ...]:
         """What does not look right with the templates, and rules that mend it; looked into when asked for."""
@@ -228,10 +230,13 @@ def train(
 def templates(
     *sources: str | Path,
     assignments: bool = False,
+    lineage: bool = False,
     observer: Observer = QUIET,
     **options: Unpack[ReadOptions],
 ) -> TemplatesResult:
     r"""The templates of these logs: id, count, text, services, parameters; with `assignments` of each record.
+
+    With `lineage` it is known when a template gave way to another; logs are then read record by record.
 
     Raises:
         UsageError, InputError, ConfigError: as for `scan`.
@@ -247,7 +252,7 @@ def templates(
     given = Assignments() if assignments else None
     tally = Tally(given)
     specs = [str(source) for source in sources]
-    corpus = batch.tallied(specs, setup.reading, miner, setup.telemetry, observer, tally)
+    corpus = batch.tallied(specs, setup.reading, miner, setup.telemetry, observer, tally, timed=lineage)
     standing, vocabulary = miner.standing(), miner.vocabulary
     redact = Redactor(setup.settings.redaction).text
     mined = listed(tally.templates(standing), vocabulary, miner.aliases(), setup.rules, redact)
@@ -255,7 +260,8 @@ def templates(
         given.settle(standing, vocabulary)
     setup.telemetry.templates = len(mined)
     faults = tuple(corpus.faults)
-    return TemplatesResult(mined, given, faults, setup.telemetry.as_dict(), setup.rules, redact)
+    stats = setup.telemetry.as_dict()
+    return TemplatesResult(mined, given, faults, stats, setup.rules, redact, tuple(miner.lineage()))
 
 
 def _as_trained(stored: models.Model, name: str, setup: Setup, options: ReadOptions) -> Windowing:

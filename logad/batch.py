@@ -76,8 +76,12 @@ def tallied(  # noqa: PLR0913, PLR0917  (what a run is made of)
     telemetry: Telemetry,
     observer: Observer,
     tally: Tally,
+    *,
+    timed: bool = False,
 ) -> Corpus:
     """Count the templates of the sources; the corpus has no records.
+
+    With `timed` the miner is told the times of records, which takes reading each of them.
 
     Raises:
         InputError: no source could be read, or none holds a record.
@@ -91,7 +95,7 @@ def tallied(  # noqa: PLR0913, PLR0917  (what a run is made of)
     def begun(
         layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
     ) -> "_Reading[pl.DataFrame | tuple[Skimmed, Skimmer]]":
-        kind = _Skimming if skimming.suits(layout) else _Recording
+        kind = _Skimming if not timed and skimming.suits(layout) else _Recording
         return kind(layout, miner, telemetry, tell)
 
     for piece in _pieces(specs, reading, miner, telemetry, observer, corpus, begun):

@@ -1,5 +1,6 @@
 """Finds the places of messages where so many words were seen that what stands there is a variable."""
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -44,8 +45,9 @@ class Crowds:
     (10, 'fed the <*>')
     """
 
-    def __init__(self, masking: Masking) -> None:
+    def __init__(self, masking: Masking, steady: Sequence[str] = ()) -> None:
         self._masking = masking
+        self._steady = hashes_of(list(steady))  # words that stay in any crowd
         self._known = HashTable()  # (place, word)
         self._counts = HashTable()  # place -> how many words are known there
         self._learned = bytearray()  # what was added, in order: place and pair
@@ -89,6 +91,9 @@ class Crowds:
         self._note(places[fresh], pairs[fresh])
 
     def _loosen(self, words: Words, flat: Flat, place: Hashes, at: Numbers, crowd: int) -> None:
+        if len(self._steady):
+            free = ~np.isin(words.hashes[at], self._steady)
+            place, at = place[free], at[free]
         kind = np.where(words.marks[at] & (DIGIT | MARKED), _MARKED, _PLAIN)
         stays = self._admitted(place ^ _SALTS[kind], words.hashes[at], crowd)
         refused, place = at[~stays], place[~stays]

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from logad import masking
+from logad import masking, pinning
 from logad.crowding import Crowds
 from logad.draining import VARIED, FlatDrain
 from logad.hashing import HashTable
@@ -81,12 +81,13 @@ class Miner:
         self._most_shapes = most_shapes
         self._most_templates = most_templates
         self._flat = Flat()
-        self._crowds = Crowds(self._kinds_of)
+        self._crowds = Crowds(self._kinds_of, pinning.words(self.rules.templates))
         self._seen = HashTable()  # loosened text and level -> code; may be forgotten at any time
         self._drains = FlatDrain(), FlatDrain()  # of what is not grave by its words, and of what is
         self._siblings = Siblings()
         self._shapes: dict[tuple[str, int], int] = {}  # (shape, level) -> code, in order of first appearance
         self._codes: dict[str, int] = {}  # shape -> code
+        self._pins: dict[str, str] = {}  # of the shapes at hand, what the user's rules say -> template text
         self._owners: dict[str, int] = {}  # template text, past ones too -> code
         self._untyped: dict[tuple[str, ...], int] = {}  # words of a template as it was opened -> code
         self._opened: dict[tuple[bool, int], int] = {}  # Drain's cluster -> the code it was opened for
@@ -113,7 +114,18 @@ class Miner:
         distinct = texts.group_by(keys, maintain_order=True).agg(pl.len(), *first)
         distinct = distinct.with_columns(self.codes(distinct))
         found = texts.join(distinct, on=keys, how="left", maintain_order="left", nulls_equal=True)
-        return records.with_columns(found["template"])
+        records = records.with_columns(found["template"])
+        kept = self.kept(records["template"].to_numpy())
+        return records if kept.all() else records.filter(kept)
+
+    def kept(self, templates: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether each of these records is one that no rule ignores; the others are counted as dropped."""
+        kept: NDArray[np.bool_] = templates != self._owners.get(pinning.IGNORED, -1)
+        ignored = len(kept) - int(kept.sum())
+        if self._telemetry is not None and ignored:
+            self._telemetry.records -= ignored
+            self._telemetry.drop("ignored", ignored, lines=0)
+        return kept
 
     def codes(self, distinct: pl.DataFrame) -> pl.Series:
         """The code (Int32) of each row's template; the rows in order of first appearance.
@@ -199,7 +211,9 @@ class Miner:
         miner = cls(rules, telemetry, most_shapes=most_shapes, most_templates=most_templates, redact=redact)
         miner._crowds.learn(crowds)
         learned = list(shapes)
-        grave = miner._graveness(pl.Series([shape for shape, _ in learned], dtype=pl.String))
+        known = pl.Series([shape for shape, _ in learned], dtype=pl.String)
+        miner._pins = pinning.told(known, miner.rules.templates)
+        grave = miner._graveness(known)
         for (shape, level), graver in zip(learned, grave, strict=True):
             miner._code(shape, level, graver=graver)
         if lineage is not None:
@@ -230,6 +244,7 @@ class Miner:
         texts = [self._new_texts[key] for key in keys[first].tolist()]
         self._new_texts.clear()
         shapes = self._shapes_of(texts)
+        self._pins = pinning.told(pl.Series(shapes, dtype=pl.String), self.rules.templates)
         rows = distinct[first]
         times = rows["time"].to_list() if "time" in rows.columns else [None] * len(shapes)
         found = np.empty(len(shapes), dtype=np.int64)
@@ -279,7 +294,7 @@ class Miner:
         if len(self._shapes) >= self._most_shapes:
             return -1 if code is None else code
         if code is None:
-            code = self._place(shape, grave=graver)
+            code = self._pinned(shape) if shape in self._pins else self._place(shape, grave=graver)
             if code < 0:
                 return code
             self._codes[shape] = code
@@ -389,6 +404,14 @@ class Miner:
         while code in self._merged:
             code = self._merged[code]
         return code
+
+    def _pinned(self, shape: str) -> int:
+        """The code of the template a rule gives a shape: never made more general; -1 if all are taken."""
+        text = self._pins[shape]
+        code = self._owners.get(text)
+        if code is not None and self._templates[code].text == text:
+            return code
+        return self._new(text) if len(self._templates) < self._most_templates else -1
 
     def _new(self, text: str) -> int:
         code = len(self._templates)

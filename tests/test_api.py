@@ -88,7 +88,7 @@ PROMISED = {
     ],
     "templates": [
         *(name for name in SHARED if name[2:].replace("-", "_") not in OF_WINDOWS),
-        *("--assignments", "--format", "--output"),
+        *("--assignments", "--lineage", "--format", "--output"),
     ],
     "explain": ["--format", "--state-dir", "--config"],
     "incidents": ["--state-dir", "--config"],

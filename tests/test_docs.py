@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from logad import config, rules
+from logad import config, pinning, rules
 from logad.demo.system import FILES, lines
 
 ROOT = Path(__file__).parent.parent
@@ -113,6 +113,11 @@ def test_every_configuration_of_a_page_is_without_faults(page: Path, tmp_path: P
         for name in ("SLACK_WEBHOOK", "SMTP_PASSWORD", "OPENSEARCH_PASSWORD")
     }
     for number, block in enumerate(blocks(page, "yaml")):
+        if isinstance(yaml.safe_load(block), list):
+            (tmp_path / "rules").mkdir()
+            (tmp_path / "rules" / "templates.yaml").write_text(block, encoding="utf-8")
+            assert not pinning.check(rules.load([tmp_path / "rules"]))
+            continue
         if "masks" in yaml.safe_load(block):
             (tmp_path / "rules").mkdir()
             (tmp_path / "rules" / "masks.yaml").write_text(

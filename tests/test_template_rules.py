@@ -5,10 +5,13 @@ import re
 import polars as pl
 import pytest
 import yaml
+from command import accounts, ran, steady, wrote
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import logad
 from logad.errors import ConfigError
+from logad.mining import Miner
 from logad.pinning import IGNORED, check, names, pinned
 from logad.rules import Rules, TemplateRule, digest, load
 from logad.shipped import shipped
@@ -169,3 +172,111 @@ def test_what_is_pinned_decides_verdicts_and_what_is_renamed_does_not():
     renamed = rule(rename="a", to="b")
     assert digest(Rules(bare.masks, (), (), (), (renamed,))) == digest(Rules(bare.masks, (), ()))
     assert digest(Rules(bare.masks, (), (), (), (rule(pin="a"),))) != digest(Rules(bare.masks, (), ()))
+
+
+# In a run ---------------------------------------------------------------------------------------------------
+
+
+def ruled(folder, rules):
+    """A configuration with these template rules."""
+    written(folder / "rules", rules)
+    config = folder / "logad.yaml"
+    config.write_text(f"rules: [{folder / 'rules'}]\n")
+    return config
+
+
+def texts(log, folder, rules=""):
+    result = logad.templates(log, config=ruled(folder, rules), state_dir=folder)
+    return {each.text: each.count for each in result.templates}
+
+
+def test_a_run_follows_what_is_pinned_split_and_merged(tmp_path):
+    words = ["ant", "bee", "cat", "dog", "eel", "fox"]
+    log = wrote(
+        tmp_path / "app.log", [line for word in words for line in (f"fed the {word}", f"{word} ate 5 mice")]
+    )
+    assert texts(log, tmp_path)["fed the <*>"] == 6
+    split = "- {name: fed, split: 'fed the <*>', values: ant|bee}\n"
+    assert (
+        texts(log, tmp_path, split).items() >= {"fed the ant": 1, "fed the bee": 1, "fed the <*>": 4}.items()
+    )
+    merged = "- {name: both, merge: ['fed the <*>', '<*> ate <NUM> mice'], into: 'a meal of <*>'}\n"
+    assert texts(log, tmp_path, merged) == {"a meal of <*>": 12}
+    assert texts(log, tmp_path, "- {name: pin, pin: 'fed <*>'}\n")["fed <*>"] == 6
+
+
+def test_a_name_is_shown_and_the_id_stays(tmp_path):
+    log = wrote(tmp_path / "app.log", [f"took {n} ms" for n in range(9)])
+    (before,) = logad.templates(log, state_dir=tmp_path).templates
+    config = ruled(tmp_path, "- {name: slow, rename: 'took <NUM>', to: slow query}\n")
+    (after,) = logad.templates(log, config=config, state_dir=tmp_path).templates
+    assert (before.name, after.name) == (None, "slow query")
+    assert after.template.template_id == before.template.template_id
+    assert "name" not in before.as_dict()
+    assert after.as_dict()["name"] == "slow query"
+    assert "slow query = took <NUM>" in ran("templates", log, "--config", config, state=tmp_path).stdout
+
+
+@pytest.mark.parametrize("command", ["templates", "scan", "backtest"])
+def test_what_is_ignored_is_a_counted_drop_and_judged_by_nobody(tmp_path, command):
+    log = wrote(tmp_path / "app.log", steady(600, 300))
+    config = ruled(
+        tmp_path, "- {name: beat, ignore: 'beat <NUM>'}\n- {name: disk, ignore: 'disk failure <*>'}\n"
+    )
+    stats = tmp_path / "stats.json"
+    done = ran(command, log, "--config", config, "--stats", stats, "--format", "jsonl", state=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = accounts(stats)
+    assert told["dropped"] == {"ignored": 120}
+    assert told["records"] == 480
+    assert "disk failure" not in done.stdout
+    assert "beat" not in done.stdout
+    assert IGNORED not in done.stdout
+
+
+RULES = Rules(
+    load().masks,
+    load().severities,
+    (),
+    (),
+    (rule(split="state <*> of <*>", word=2), rule(pin="user <*>"), rule(ignore="beat <*>")),
+)
+MESSAGES = st.lists(
+    st.sampled_from(
+        [f"state {word} of {n}" for word in "abcdefg" for n in (7, "x")]
+        + [f"user {w}" for w in "abc"]
+        + ["beat 5", "odd one", "odd two"]
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@settings(deadline=None)
+@given(MESSAGES, st.integers(0, 30))
+def test_what_rules_say_holds_in_batches_and_in_a_miner_that_is_rebuilt(messages, cut):
+    frame = pl.DataFrame({"text": messages, "level": pl.Series([2] * len(messages), dtype=pl.UInt8)})
+    whole, parts = Miner(RULES), Miner(RULES)
+    assigned = whole.assign(frame)
+    pieces = [parts.assign(frame[:cut]), parts.assign(frame[cut:])]
+    assert [code for piece in pieces for code in piece["template"]] == assigned["template"].to_list()
+    assert parts.vocabulary == whole.vocabulary
+    again = Miner.rebuilt(whole.shapes(), RULES, crowds=whole.crowds())
+    assert again.vocabulary == whole.vocabulary
+    text = {template.code: template.text for template in whole.vocabulary}
+    assert not [message for message in assigned["text"] if message.startswith("beat")]
+    for message, code in assigned.select("text", "template").iter_rows():
+        if message.startswith("state"):
+            assert text[code] == f"state {message.split()[1]} of <*>"
+        elif message.startswith("user"):
+            assert text[code] == "user <*>"
+
+
+def test_words_that_a_rule_names_stay_words_in_any_crowd(tmp_path):
+    names = [f"{a}{b}{a}" for a in "bcdfghklm" for b in "aeiou"]
+    log = wrote(tmp_path / "app.log", [f"fed the {name} today" for name in [*names, "zebra", "zebra"]])
+    assert "fed the zebra today" not in texts(log, tmp_path)
+    pinned = "- {name: z, pin: 'fed the zebra <*>'}\n"
+    assert texts(log, tmp_path, pinned)["fed the zebra <*>"] == 2
+    split = "- {name: s, split: 'fed the <*> <*>', word: 3, values: 'zebra|yak'}\n"
+    assert texts(log, tmp_path, split)["fed the zebra <*>"] == 2

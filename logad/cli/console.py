@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -26,6 +26,7 @@ _PLAIN_WIDTH = 100
 """Columns of text output in a pipe."""
 _FINDING_WIDTH = 12
 _MOMENT_WIDTH = 25
+_REASON_WIDTH = 16
 
 
 def told_event(event: "Event") -> None:
@@ -88,16 +89,16 @@ def quality_told(findings: "Iterable[Finding]", width: int) -> Iterator[str]:
             yield rule.yaml
 
 
-def lineage_told(lineage: "Iterable[Descent]", width: int) -> Iterator[str]:
-    """A line an event: when, which id gave way to which, and why."""
+def lineage_told(lineage: "Iterable[Descent]", texts: Mapping[str, str], width: int) -> Iterator[str]:
+    """A line an event: when, which id gave way to which, why, and the latter's text where it is known."""
     from logad.wording import cut, moment, plain
 
     for each in lineage:
         when = "" if each.when is None else moment(each.when)
-        yield (
-            cut(f"{when:<{_MOMENT_WIDTH}}{each.was_id} -> {each.became_id}  {plain(each.reason)}", width)
-            + "\n"
-        )
+        text = plain(texts.get(each.became_id, ""))
+        ids = f"{each.was_id} -> {each.became_id}"
+        line = f"{when:<{_MOMENT_WIDTH}}{ids}  {each.reason:<{_REASON_WIDTH}}{text}"
+        yield cut(line.rstrip(), width) + "\n"
 
 
 @contextmanager
