@@ -241,7 +241,7 @@ def templates(  # noqa: PLR0913, PLR0917  (one parameter an option)
     if assignments is not None and result.assignments is not None:
         with written_to(assignments) as out:
             for number, frame in enumerate(result.assignments.frames()):
-                out.write(frame.write_csv(include_header=not number))
+                out.write(frame.write_csv(include_header=not number, line_terminator="\r\n"))
     with written_to(output) as out:
         width, _ = looks(out)
         if lineage:
