@@ -137,7 +137,13 @@ def scan(
     stored = None
     if model is not None:
         stored = models.load(setup.store, model)
-        miner = Miner.rebuilt(stored.shapes, setup.rules, setup.telemetry)
+        miner = Miner.rebuilt(
+            stored.shapes,
+            setup.rules,
+            setup.telemetry,
+            crowds=stored.crowds,
+            lineage=stored.lineage or None,
+        )
         setup = setup.with_windowing(_as_trained(stored, model, setup, options))
     else:
         miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
@@ -210,6 +216,8 @@ def train(
     learned = models.Model(
         windowing=windowing.as_dict(),
         shapes=miner.shapes(),
+        crowds=miner.crowds(),
+        lineage=miner.lineage(),
         judge=judge.state(),
         layouts={stream: layout.as_dict() for stream, layout in corpus.layouts.items()},
         counts={"records": stats.records, "windows": len(windows), "templates": stats.templates},

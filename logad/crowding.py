@@ -14,13 +14,17 @@ CROWD_OF_LENGTH: Final = 300
 """Distinct words at one position of messages of as many words: free text."""
 CROWD_OF_START: Final = 20
 """The same for messages that begin alike too."""
-MOST_PLACED: Final = 1_000_000
-"""Words at places that are kept; after so many a word at a new place is a variable."""
+MOST_PLACED: Final = 100_000
+"""Words known at places of one kind; after so many a new word stays where there is no crowd already."""
+MOST_PLACED_OF_START: Final = 400_000
+"""The same for places by length and first word."""
 
 _WILDCARD: Final = "<*>"
 _PLAIN, _MARKED, _LOOSENED = 1, 2, 3
 _MOST_LOOSENED: Final = 1 << 16
 _SALTS: Final = mixed(np.arange(1, 5, dtype=np.uint64))
+_BEGINNING, _OF_LENGTH, _OF_START = 0, 1, 2
+_KIND_BITS: Final = 3  # the lowest ones of a place say of which kind it is
 _WILD: Final = hashes_of([_WILDCARD])[0]
 
 
@@ -48,8 +52,12 @@ class Crowds:
     def __init__(self, masking: Masking, steady: Sequence[str] = ()) -> None:
         self._masking = masking
         self._steady = hashes_of(list(steady))  # words that stay in any crowd
-        self._known = HashTable()  # (place, word)
-        self._counts = HashTable()  # place -> how many words are known there
+        crowded = (CROWD_OF_START, MOST_PLACED)
+        self._places = (
+            *(_Places(*crowded), _Places(CROWD_OF_LENGTH, MOST_PLACED)),
+            _Places(CROWD_OF_START, MOST_PLACED_OF_START),
+            *(_Places(*crowded), _Places(*crowded), _Places(*crowded)),  # for what stands for words there
+        )
         self._learned = bytearray()  # what was added, in order: place and pair
         self._loosened: dict[int, tuple[int, str]] = {}  # word -> what stands for it: hash, text
 
@@ -60,13 +68,11 @@ class Crowds:
         sizes = np.diff(words.first)[words.row].astype(np.uint64)
         place = mixed(sizes << np.uint64(32) | words.position.astype(np.uint64))
         beginnings = words.first[:-1][np.diff(words.first) > 1]
-        self._loosen(
-            words, flat, place[beginnings] ^ words.hashes[beginnings + 1], beginnings, CROWD_OF_START
-        )
+        self._loosen(words, flat, place[beginnings] ^ words.hashes[beginnings + 1], beginnings, _BEGINNING)
         at = np.flatnonzero(words.marks & LOOSE == 0)
-        self._loosen(words, flat, place[at], at, CROWD_OF_LENGTH)
+        self._loosen(words, flat, place[at], at, _OF_LENGTH)
         at = at[words.marks[at] & LOOSE == 0]
-        self._loosen(words, flat, mixed(place ^ _starts(words))[at], at, CROWD_OF_START)
+        self._loosen(words, flat, mixed(place ^ _starts(words))[at], at, _OF_START)
 
     def text(self, words: Words, flat: Flat, row: int) -> str:
         """A loosened text, its words flattened."""
@@ -86,16 +92,16 @@ class Crowds:
     def learn(self, learned: bytes) -> None:
         """Know what another has learned."""
         places, pairs = np.frombuffer(learned, dtype="<u8").reshape(-1, 2).T.astype(np.uint64)
-        fresh = np.unique(pairs, return_index=True)[1]
-        fresh = np.sort(fresh[self._known.numbers(pairs[fresh]) < 0])
-        self._note(places[fresh], pairs[fresh])
+        for kind, known in enumerate(self._places):
+            own = (places & np.uint64((1 << _KIND_BITS) - 1)) == kind
+            self._learned += known.learn(places[own], pairs[own])
 
-    def _loosen(self, words: Words, flat: Flat, place: Hashes, at: Numbers, crowd: int) -> None:
+    def _loosen(self, words: Words, flat: Flat, place: Hashes, at: Numbers, kind_of_place: int) -> None:
         if len(self._steady):
             free = ~np.isin(words.hashes[at], self._steady)
             place, at = place[free], at[free]
         kind = np.where(words.marks[at] & (DIGIT | MARKED), _MARKED, _PLAIN)
-        stays = self._admitted(place ^ _SALTS[kind], words.hashes[at], crowd)
+        stays = self._admitted(kind_of_place, place ^ _SALTS[kind], words.hashes[at])
         refused, place = at[~stays], place[~stays]
         if not len(refused):
             return
@@ -105,7 +111,7 @@ class Crowds:
         words.hashes[refused[bare]] = _WILD
         if len(dressed):
             words.hashes[dressed] = self._dressed(words, flat, dressed)
-            kept = self._admitted(place[~bare] ^ _SALTS[_LOOSENED], words.hashes[dressed], CROWD_OF_START)
+            kept = self._admitted(kind_of_place + len(self._places) // 2, place[~bare], words.hashes[dressed])
             words.hashes[dressed[~kept]] = _WILD
 
     def _dressed(self, words: Words, flat: Flat, at: Numbers) -> Hashes:
@@ -128,32 +134,52 @@ class Crowds:
                 self._loosened[told[number]] = self._loosened[hash_] = hash_, text
         return np.array([self._loosened[identity][0] for identity in told], dtype=np.uint64)[inverse]
 
-    def _admitted(self, places: Hashes, words: Hashes, crowd: int) -> NDArray[np.bool_]:
+    def _admitted(self, kind: int, places: Hashes, words: Hashes) -> NDArray[np.bool_]:
         """Whether each word stays at its place."""
-        pairs = mixed(places ^ mixed(words))
+        places = (mixed(places) << np.uint64(_KIND_BITS)) | np.uint64(kind)
+        stays, learned = self._places[kind].admitted(places, mixed(places ^ mixed(words)))
+        self._learned += learned
+        return stays
+
+
+class _Places:
+    """The words known at places of one kind: at each the first ones that came, up to a crowd."""
+
+    def __init__(self, crowd: int, most: int) -> None:
+        self._crowd = crowd
+        self._most = most
+        self._known = HashTable()  # (place, word)
+        self._counts = HashTable()  # place -> how many words are known there
+
+    def admitted(self, places: Hashes, pairs: Hashes) -> tuple[NDArray[np.bool_], bytes]:
+        """Whether the word of each pair stays at its place, and what was learned."""
         admitted = self._known.numbers(pairs) >= 0
         new = np.flatnonzero(~admitted)
-        new = new[self._counts.numbers(places[new]) < crowd]
-        if not len(new) or len(self._known) >= MOST_PLACED:
-            return admitted
-        first = np.sort(np.unique(pairs[new], return_index=True)[1])
-        candidates = new[first]
+        new = new[self._counts.numbers(places[new]) < self._crowd]
+        if not len(new):
+            return admitted, b""
+        candidates = new[np.sort(np.unique(pairs[new], return_index=True)[1])]
         order = np.argsort(places[candidates], kind="stable")
         grouped = places[candidates[order]]
         begins = np.flatnonzero(np.concatenate([[True], grouped[1:] != grouped[:-1]]))
         rank = np.arange(len(order)) - np.repeat(begins, np.diff(np.append(begins, len(order))))
-        room = crowd - np.maximum(self._counts.numbers(grouped), 0)
-        taken = np.sort(order[rank < room])[: MOST_PLACED - len(self._known)]
-        chosen = candidates[taken]
-        self._note(places[chosen], pairs[chosen])
-        admitted[new] = self._known.numbers(pairs[new]) >= 0
-        return admitted
+        room = self._crowd - np.maximum(self._counts.numbers(grouped), 0)
+        chosen = candidates[np.sort(order[rank < room])][: max(0, self._most - len(self._known))]
+        learned = self.learn(places[chosen], pairs[chosen])
+        admitted[new] = (self._known.numbers(pairs[new]) >= 0) | (
+            self._counts.numbers(places[new]) < self._crowd
+        )
+        return admitted, learned
 
-    def _note(self, places: Hashes, pairs: Hashes) -> None:
+    def learn(self, places: Hashes, pairs: Hashes) -> bytes:
+        """Know words at places; what was new of it, 16 bytes each."""
+        fresh = np.sort(np.unique(pairs, return_index=True)[1])
+        fresh = fresh[self._known.numbers(pairs[fresh]) < 0]
+        places, pairs = places[fresh], pairs[fresh]
         self._known.add(pairs, np.zeros(len(pairs), dtype=np.int64))
         distinct, counts = np.unique(places, return_counts=True)
         self._counts.add(distinct, np.maximum(self._counts.numbers(distinct), 0) + counts)
-        self._learned += np.stack([places, pairs], axis=1).astype("<u8").tobytes()
+        return np.stack([places, pairs], axis=1).astype("<u8").tobytes()
 
 
 def _starts(words: Words) -> Hashes:

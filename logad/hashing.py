@@ -59,7 +59,7 @@ class HashTable:
     def _grow(self, least: int) -> None:
         filled = np.flatnonzero(self._hashes)
         hashes, numbers = self._hashes[filled], self._numbers[filled]
-        size = 1 << (2 * least).bit_length()
+        size = 1 << least.bit_length()
         self._hashes, self._numbers = np.zeros(size, dtype=np.uint64), np.zeros(size, dtype=np.int64)
         self._size = 0
         self.add(hashes, numbers)

@@ -4,10 +4,10 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import reduce
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,8 @@ from logad.draining import VARIED, FlatDrain
 from logad.hashing import HashTable
 from logad.lineage import Descent, Lineage
 from logad.merging import WILDCARD, Merge, Siblings, generalised
+from logad.novelty import Novelty
+from logad.remembering import Known
 from logad.rules import Rules, load
 from logad.telemetry import Telemetry
 from logad.types import Level, Template
@@ -27,6 +29,7 @@ from logad.words import Flat, Hashes, Words, mixed
 OVERFLOW: Final = "<overflow>"
 """Text of the template that holds what came after the miner was full."""
 
+_MOST_OVERFLOWS: Final = 1_000
 _MOST_BYTES: Final = 1 << 16  # of a text that are looked at
 _PIECE_TEXTS: Final = 4_000  # looked at together; outcomes do not depend on it
 _PIECE_BYTES: Final = 1 << 19
@@ -34,8 +37,6 @@ _PLACEHOLDER: Final = re.compile(r"<(?:[A-Z][A-Z0-9_]*|\*)>")
 _LIST: Final = re.compile(r"(?:(?:{0}[,;] )+|(?:{0} ){{2,}}){0}".format(_PLACEHOLDER.pattern))  # noqa: UP032
 _TAIL: Final = re.compile(rf"({_PLACEHOLDER.pattern}) <\*>$")
 _NO_KEYS: Final = np.empty(0, dtype=np.uint64)
-_SAMPLED: Final = 1_000  # texts looked at for parameters
-_TOP_VALUES: Final = 5
 
 _SEVERITY: Final = {
     Level.UNKNOWN: 1,
@@ -46,6 +47,14 @@ _SEVERITY: Final = {
     Level.FATAL: 3,
 }
 _GRAVEST: Final = 3
+
+
+class MinerOptions(TypedDict, total=False):
+    """What bounds a miner, and what takes secrets out of shapes."""
+
+    most_shapes: int
+    most_templates: int
+    redact: Callable[[str], str] | None
 
 
 class Miner:
@@ -95,6 +104,8 @@ class Miner:
         self._templates: list[Template] = []
         self._merged: dict[int, int] = {}  # code -> the code that stands for it by now
         self._lineage = Lineage()
+        self._overflows = 0
+        self._novelty = Novelty()
         self._new_texts: dict[int, tuple[str, bool]] = {}  # key -> loosened text to learn, and if it was cut
         self._when: datetime | None = None  # the time of the record that is being learned from
 
@@ -137,9 +148,11 @@ class Miner:
         texts = masking.heads(distinct["text"]).str.slice(0, _MOST_BYTES)
         distinct = distinct.with_columns(texts, pl.col("level").cast(pl.UInt8).fill_null(Level.UNKNOWN))
         keys = [self._keys(distinct[begin:end]) for begin, end in _pieces(texts)]
+        known = len(self._templates)
         codes = self._learned(distinct, np.concatenate([_NO_KEYS, *keys]))
         if self._telemetry is not None:
             self._telemetry.templates = len(self._templates)
+        self._count(distinct, codes, known)
         return pl.Series("template", codes, dtype=pl.Int32)
 
     def standing(self) -> NDArray[np.int32]:
@@ -178,6 +191,10 @@ class Miner:
         """Which ids gave way to which, in order, from number `since` on."""
         return self._lineage.since(since)
 
+    def novelty(self) -> dict[str, float]:
+        """New templates per 1,000 records of each service, all in all."""
+        return self._novelty.rates()
+
     def family(self, template_id: str) -> tuple[str, ...]:
         """The id, then all others that were or are of the same template."""
         return self._lineage.family(template_id)
@@ -189,7 +206,7 @@ class Miner:
         return {past: code for past, code in ids if past not in current}
 
     @classmethod
-    def rebuilt(  # noqa: PLR0913  (what is known, the others have defaults)
+    def rebuilt(
         cls,
         shapes: Iterable[tuple[str, int]],
         rules: Rules | None = None,
@@ -197,9 +214,7 @@ class Miner:
         *,
         crowds: bytes = b"",
         lineage: Iterable[Descent] | None = None,
-        most_shapes: int = 200_000,
-        most_templates: int = 20_000,
-        redact: Callable[[str], str] | None = None,
+        **options: Unpack[MinerOptions],
     ) -> "Miner":
         """A miner that knows what the one with these shapes and crowds knew: same codes, same ids.
 
@@ -208,7 +223,7 @@ class Miner:
         >>> Miner.rebuilt(miner.shapes(), crowds=miner.crowds()).vocabulary == miner.vocabulary
         True
         """
-        miner = cls(rules, telemetry, most_shapes=most_shapes, most_templates=most_templates, redact=redact)
+        miner = cls(rules, telemetry, **options)
         miner._crowds.learn(crowds)
         learned = list(shapes)
         known = pl.Series([shape for shape, _ in learned], dtype=pl.String)
@@ -218,6 +233,50 @@ class Miner:
             miner._code(shape, level, graver=graver)
         if lineage is not None:
             miner._lineage = Lineage(lineage)
+        return miner
+
+    def state(self) -> bytes:
+        """All that it knows, as JSON with a checksum.
+
+        >>> miner = Miner()
+        >>> _ = miner.assign(pl.DataFrame({"text": ["took 5 ms", "disk failed"], "level": [2, 2]}))
+        >>> Miner.restored(miner.state()).vocabulary == miner.vocabulary
+        True
+        """
+        return Known(self.shapes(), self.crowds(), self.lineage()).as_bytes()
+
+    @classmethod
+    def restored(
+        cls,
+        state: bytes,
+        rules: Rules | None = None,
+        telemetry: Telemetry | None = None,
+        *,
+        where: str = "templates",
+        **options: Unpack[MinerOptions],
+    ) -> "Miner":
+        """The miner with this state: same codes, same ids.
+
+        Raises:
+            StateError: it is damaged, or a newer logad wrote it; `where` says what it is.
+        """
+        known = Known.from_bytes(state, where)
+        lineage = known.lineage if known.crowds or known.lineage else None
+        return cls.rebuilt(known.shapes, rules, telemetry, crowds=known.crowds, lineage=lineage, **options)
+
+    @classmethod
+    def merged(cls, one: "Miner", other: "Miner", **options: Unpack[MinerOptions]) -> "Miner":
+        """A miner that knows what both know, with the rules of the first; its codes are those of the first.
+
+        The ids agree whichever is first, as far as what is one template does not depend on the order.
+        """
+        shapes = dict.fromkeys([*one.shapes(), *other.shapes()])
+        miner = cls.rebuilt(shapes, one.rules, crowds=one.crowds() + other.crowds(), **options)
+        told = {(event.was_id, event.became_id): event for event in (*other.lineage(), *one.lineage())}
+        events = [*one.lineage(), *other.lineage(), *miner.lineage()]
+        each = dict.fromkeys((event.was_id, event.became_id) for event in events)
+        shown = {(event.was_id, event.became_id): event for event in miner.lineage()}
+        miner._lineage = Lineage((shown | told)[key] for key in each)  # noqa: SLF001  (it is one of these)
         return miner
 
     def _keys(self, distinct: pl.DataFrame) -> Hashes:
@@ -282,6 +341,20 @@ class Miner:
             for word, shape in zip(words, shapes, strict=True)
         ]
 
+    def _count(self, distinct: pl.DataFrame, codes: NDArray[np.int32], known: int) -> None:
+        """Tell how many templates are new, of which service, and if they are a flood."""
+        services = (
+            distinct["service"].fill_null("")
+            if "service" in distinct.columns
+            else pl.repeat("", len(distinct), eager=True)
+        )
+        records = pl.DataFrame({"service": services, "len": distinct["len"]}).group_by("service").sum()
+        fresh, first = np.unique(codes, return_index=True)
+        new = Counter(services.gather(first[fresh >= known]))
+        flood = self._novelty.count(dict(records.iter_rows()), new)
+        if self._telemetry is not None and flood:
+            self._telemetry.notes["template_flood"] += flood
+
     def _graveness(self, shapes: pl.Series) -> list[bool]:
         return shapes.str.contains(self._grave).to_list()
 
@@ -290,6 +363,8 @@ class Miner:
         code = self._shapes.get((shape, level))
         if code is not None:
             return code
+        if shape == OVERFLOW or shape.startswith(f"{OVERFLOW} "):
+            return self._overflowing(shape)
         code = self._codes.get(shape)
         if len(self._shapes) >= self._most_shapes:
             return -1 if code is None else code
@@ -424,45 +499,23 @@ class Miner:
         if self._telemetry is not None:
             self._telemetry.notes["template_overflow"] += int(rows["len"].sum())
         services = rows["service"].fill_null("").to_list() if "service" in rows.columns else [""] * len(rows)
-        codes = []
-        for service in services:
-            text = f"{OVERFLOW} {service}".rstrip()
+        codes = {
+            service: self._overflowing(f"{OVERFLOW} {service}".rstrip())
+            for service in dict.fromkeys(services)
+        }
+        return np.array([codes[service] for service in services], dtype=np.int64)
+
+    def _overflowing(self, text: str) -> int:
+        """The code of a service's overflow; of many services together, if there are very many."""
+        code = self._owners.get(text)
+        if code is None and self._overflows >= _MOST_OVERFLOWS:
+            text = OVERFLOW
             code = self._owners.get(text)
-            codes.append(self._new(text) if code is None else code)
-        return np.array(codes, dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """What stands at one placeholder of a template."""
-
-    placeholder: str
-    values: tuple[str, ...]  # the most frequent first
-    distinct: int  # how many different values were seen in the sample
-
-
-def parameters(template_text: str, texts: pl.Series) -> list[Parameter]:
-    """The most frequent values at each placeholder of a template, from at most the first 1,000 texts.
-
-    Texts that the template does not give back word for word (a word glued to a variable) are left out.
-
-    >>> parameters("took <NUM> at <IP>", pl.Series(["took 5 ms at 10.0.0.1", "took 5 ms at 10.0.0.2"]))
-    [Parameter(placeholder='<NUM>', values=('5 ms',), distinct=1),
-     Parameter(placeholder='<IP>', values=('10.0.0.1', '10.0.0.2'), distinct=2)]
-    """
-    placeholders = _PLACEHOLDER.findall(template_text)
-    if not placeholders:
-        return []
-    constants = [re.escape(constant).replace(r"\ ", r"\s+") for constant in _PLACEHOLDER.split(template_text)]
-    regex = r"(?s)^\s*" + "(.*?)".join(constants) + r"(?:\s*$|\s*\n)"
-    slots = masking.heads(texts.head(_SAMPLED)).str.extract_groups(regex).struct.unnest()
-    return [_parameter(placeholder, slot) for placeholder, slot in zip(placeholders, slots, strict=True)]
-
-
-def _parameter(placeholder: str, slot: pl.Series) -> Parameter:
-    counted = Counter(value for value in slot if value is not None)
-    ranked: Sequence[str] = sorted(counted, key=lambda value: (-counted[value], value))
-    return Parameter(placeholder, tuple(ranked[:_TOP_VALUES]), len(ranked))
+        if code is None:
+            self._overflows += 1
+            code = self._new(text)
+            self._shapes[text, int(Level.UNKNOWN)] = code
+        return code
 
 
 def _pieces(texts: pl.Series) -> Iterator[tuple[int, int]]:

@@ -20,9 +20,11 @@ import numpy as np
 from logad import __version__
 from logad.contracts import State
 from logad.errors import StateError, UsageError
+from logad.lineage import Descent
+from logad.remembering import Known
 from logad.types import iso
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised when an older program could misread what this one writes."""
 
 _MANIFEST: Final = "manifest.json"
@@ -50,6 +52,8 @@ class Model:
     windowing: Mapping[str, Any]  # Windowing.as_dict()
     shapes: Sequence[tuple[str, int]]  # Miner.shapes()
     judge: State  # Judge.state()
+    crowds: bytes = b""  # Miner.crowds()
+    lineage: Sequence[Descent] = ()  # Miner.lineage()
     layouts: Mapping[str, Any] = field(default_factory=dict)  # stream -> Layout.as_dict()
     counts: Mapping[str, int] = field(default_factory=dict)  # records, windows, templates ... learned from
     statistics: Mapping[str, Any] = field(default_factory=dict)  # what the training windows looked like
@@ -79,7 +83,7 @@ def save(store: Path, name: str, model: Model, created: datetime) -> ModelRef:
     home = _home(store, name)
     files = {
         _JUDGE: _packed(model.judge, f"model {name}"),
-        _TEMPLATES: _json([[shape, level] for shape, level in model.shapes]),
+        _TEMPLATES: Known(model.shapes, model.crowds, model.lineage).as_bytes(),
     }
     checksums = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
     content = {
@@ -131,13 +135,13 @@ def load(store: Path, name: str, version: int | None = None) -> Model:
             damage = f"its checksum is {found[:12]}…"
             raise StateError(str(path), damage, f"{expected[:12]}…, as it was written", _RETRAIN)
     try:
-        shapes = [(str(shape), int(level)) for shape, level in json.loads(files[_TEMPLATES])]
+        known = Known.from_bytes(files[_TEMPLATES], str(ref.folder / _TEMPLATES))
         with np.load(io.BytesIO(files[_JUDGE]), allow_pickle=False) as arrays:
             judge = {key: arrays[key] for key in arrays.files}
     except (ValueError, TypeError, zipfile.BadZipFile) as error:
         raise StateError(str(ref.folder), f"not readable ({error})", "arrays and shapes", _RETRAIN) from None
     told = {key: manifest[key] for key in _CONTENT if key != "checksums"}
-    return Model(shapes=shapes, judge=judge, **told)
+    return Model(shapes=known.shapes, crowds=known.crowds, lineage=known.lineage, judge=judge, **told)
 
 
 def find(store: Path, name: str, version: int | None = None) -> ModelRef:
