@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Final, Self
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from logad import masking
 from logad.sketches import LONGEST_VALUE, Distinct, Frequent, Numbers, hashed
@@ -16,10 +14,6 @@ from logad.sketches import LONGEST_VALUE, Distinct, Frequent, Numbers, hashed
 SCHEMA: Final = "logad.parameters/1"
 PLACEHOLDER: Final = re.compile(r"<(?:[A-Z][A-Z0-9_]*|\*)>")
 """What stands for a variable in the text of a template."""
-SAMPLED: Final = 1_000
-"""Texts of one template that are looked at."""
-SAMPLED_IN_ALL: Final = 200_000
-"""Texts of all templates together that are looked at."""
 MOST_POSITIONS: Final = 50
 """Placeholders of one template that are looked at."""
 
@@ -254,25 +248,6 @@ class Sketches:
             for template, places in told["templates"].items()
         }
         return cls(read)
-
-
-def sampled(codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """Rows to look at, in order: for each template all that are few, else about SAMPLED of them, spread out.
-
-    `codes` are the templates of the records, from 0. All together they are about SAMPLED_IN_ALL at most.
-    Which ones, is decided by the number of the row, scattered, so that no rhythm of the log meets ours.
-
-    >>> sampled(np.array([0, 1, 0])).tolist()
-    [0, 1, 2]
-    """
-    if not len(codes):
-        return np.zeros(0, dtype=np.int64)
-    counts = np.bincount(codes)
-    wanted = min(SAMPLED, max(1, SAMPLED_IN_ALL // max(1, int(np.count_nonzero(counts)))))
-    shares = np.minimum(1.0, wanted / np.maximum(counts, 1))
-    limits = (shares * float(1 << 32)).astype(np.uint64)
-    scattered = (np.arange(len(codes), dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
-    return np.flatnonzero(scattered < limits[codes])
 
 
 def _examples(values: pl.Series) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logad import masking
-from logad.mining import OVERFLOW, Miner, Parameter, parameters
+from logad.mining import OVERFLOW, Miner
 from logad.rules import Mask, Rules, load
 from logad.telemetry import Telemetry
 from logad.types import Level
@@ -289,15 +289,6 @@ def test_records_keep_their_columns_and_order_and_an_empty_batch_is_fine():
         miner.assign(pl.DataFrame({"text": [None], "level": [None]}, schema=frame().schema))["template"].len()
         == 1
     )
-
-
-def test_parameters_tell_what_stands_at_each_placeholder():
-    texts = pl.Series(["took 5 ms at 10.0.0.1", "took  7 ms at 10.0.0.1", "something else"])
-    assert parameters("took <NUM> at <IP>", texts) == [
-        Parameter("<NUM>", ("5 ms", "7 ms"), 2),
-        Parameter("<IP>", ("10.0.0.1",), 1),
-    ]
-    assert parameters("nothing varies (a+b)", texts) == []
 
 
 def test_the_blocks_of_hdfs_are_thirty_templates():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logad.parameters import SAMPLED, Parameter, Sketches, parameters, sampled, values
+from logad.parameters import Parameter, Sketches, parameters, values
 from logad.redaction import Redactor
 from logad.sketches import (
     LARGEST,
@@ -244,23 +244,3 @@ def test_sketches_of_parts_are_those_of_the_whole_and_come_back_from_json(rows):
 def test_sketches_of_another_version_are_refused():
     with pytest.raises(ValueError, match=r"logad\.parameters/9"):
         Sketches.from_dict({"schema": "logad.parameters/9", "templates": {}})
-
-
-def test_a_sample_holds_all_of_the_rare_and_about_a_thousand_of_the_frequent_spread_over_the_log():
-    codes = np.zeros(200_000, dtype=np.int32)
-    codes[1::2] = 1
-    codes[[5, 77_777]] = 2
-    rows = sampled(codes)
-    assert {5, 77_777} <= set(rows.tolist())
-    for code in (0, 1):
-        mine = rows[codes[rows] == code]
-        assert abs(len(mine) - SAMPLED) < 5 * SAMPLED**0.5
-        assert np.abs(np.histogram(mine, bins=10, range=(0, 200_000))[0] - 100).max() < 60
-    assert np.array_equal(rows, sampled(codes))
-
-
-def test_a_sample_of_many_templates_stays_bounded():
-    codes = np.repeat(np.arange(10_000), 100).astype(np.int32)
-    rows = sampled(codes)
-    assert 150_000 < len(rows) < 250_000
-    assert len(np.unique(codes[rows])) == 10_000
