@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from logad import masking
 from logad.canonical import canonical
 from logad.mining import Miner
+from logad.recording import Overrides, Recorder, detect
 from logad.rules import load
+from logad.telemetry import Telemetry
+from logad.types import Buffer
 
 ROOT = Path(__file__).parents[1]
 RULES = load()
@@ -216,3 +219,30 @@ def test_the_layouts_of_many_programs_give_the_templates_that_an_engineer_would_
     means = [sum(column) / len(figures) for column in zip(*figures, strict=True)]
     print("GA FGA PA FTA", *(f"{mean:.3f}" for mean in means))
     assert all(mean >= least for mean, least in zip(means, (0.93, 0.88, 0.86, 0.82), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[2024-05-01 10:00:0{n}.123][7][info][main] [source/a.cc:{n}1] all is well", "all is well"),
+        ("[    {n}.123456] usb 1-1: new device", "usb 1-1: new device"),
+        ("Information\t5/{n}/2024 1:00:00 PM\tService Control Manager\t70{n}6\tNone\tStarted", "Started"),
+        ("[05.01 10:00:0{n}] chrome.exe *64 - example.org:443 close", "example.org:443 close"),
+        ("2024-05-01T10:00:0{n}.123456Z  INFO my_app::server: listening", "listening"),
+        ("2024-05-01T10:00:0{n}Z Normal Pulled image", "Pulled image"),
+        ("01.05.2024 10:00:0{n};INFO;Sicherung beendet", "Sicherung beendet"),
+        ("05-01 10:00:0{n}.123  1702  2395 I art     : collected", "collected"),
+    ],
+)
+def test_headers_of_odd_layouts_are_cut_off(line, message):
+    content = "\n".join(line.format(n=n % 9 + 1) for n in range(30)).encode() + b"\n"
+    layout = detect(content, "app.log", Overrides(), None)
+    records = Recorder(layout, Telemetry()).push(Buffer("app.log", "app.log", content, 1, "", final=True))
+    assert set(records["text"]) == {message}
+
+
+def test_a_clock_of_twelve_hours_is_read():
+    content = b"5/1/2024 12:30:00 AM INFO up\n5/1/2024 1:00:00 PM INFO down\n"
+    layout = detect(content, "app.log", Overrides(), None)
+    records = Recorder(layout, Telemetry()).push(Buffer("app.log", "app.log", content, 1, "", final=True))
+    assert records["time"].dt.hour().to_list() == [0, 13]

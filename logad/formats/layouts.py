@@ -41,6 +41,9 @@ _SPACED_PROGRAM: Final = r"(?P<spaced>[^\s:\[\]][^:\[\]]{0,60})\[\d+\](?: \([^)]
 _COMPONENT: Final = r"[A-Za-z_$/][^\s:=\"'(){}]{0,120}(?:::[\w:]+)?(?:\[[^\]]*\])?\s*:(?:\s|$)"
 _OPENING: Final = r"[\[(<\"']?"
 _CLOSING: Final = r"[\])>\"']?[\s:,|-]*"
+_SOURCES: Final = (
+    r"c|cc|clj|cpp|cs|cxx|erl|exs?|go|h|hpp|java|jsx?|kt|lua|m|mjs|mm|php|pl|py|rb|rs|scala|swift|tsx?|vb"
+)
 _UPTIME: Final = r"\[\s*\d+\.\d+\]"
 _DATE: Final = r"\d{4}[-./]\d{2}[-./]\d{2}"
 _TIMES: Final = (*(form.pattern for form in FORMATS if form.formats and form.lacks != "date"), _DATE)
@@ -312,7 +315,7 @@ def _kinds(taken: set[str], *, syslog: bool, timed: bool) -> list[_Field]:
             _Field("brackets", r"\[[^\[\]]*(?:\[[^\]]*\][^\[\]]*)*\]:?(?:\s|$)"),
             _Field("parentheses", r"\([^)]*\):?\s", None, "parentheses"),
             _Field("angles", r"<[^>]*>:?\s", None, "angles"),
-            _Field("place in the code", r"[\w./$-]+\.\w{1,5}:\d+[\])]?:?(?:\s|$)"),
+            _Field("place in the code", rf"[\w./$-]+\.(?:{_SOURCES}):\d+[\])]?:?(?:\s|$)"),
             _Field("number", r"[*#]?\d+(?:#\d+)?(?:[:,;|\]]+|\s|$)"),
             _Field("column", r"[^|;\s]+[|;]"),
             _Field("id", r"[\w.-]+[:=]\s*[0-9a-f]{16,}(?:\s|$)"),

@@ -5,6 +5,7 @@ from typing import Final
 import polars as pl
 
 _MOST_FRAMES: Final = 3
+_MOST_SEEN: Final = 50
 _NAMED: Final = (
     r"(?:[\w$]+(?:\.|::))*[\w$]*(?:Exception|Error|Throwable|Warning|Exit|Interrupt|Failure|Fault|Panic)"
 )
@@ -21,18 +22,18 @@ _RAILS_RAISED: Final = r"(?m)^(?P<named>[A-Z][\w:]*) \((?P<told>[^\n]*)\):$"
 _PYTHON: Final = "Traceback (most recent call last):"
 
 # A frame by language: how it is written, what of it names the function, in order from the innermost call.
-_AT: Final = r"(?m)^\s*at (?:async |new )*[^\s(][^(\n]*\([^\n]*\)"  # Java, Node, .NET
-_AT_NAME: Final = r"(?s)^\s*at (?:async |new )*(?:[\w.@-]+/+)*([^\s(]+).*$"
-_FILE: Final = r"(?m)^\s*File \"[^\"\n]+\", line \d+, in \S+"  # Python
-_FILE_NAME: Final = r"(?s)^.*?([^/\\\"]+?)(?:\.py)?\", line \d+, in (\S+).*$"
-_GO: Final = r"(?m)^[^\s(][^\n]*\([^\n]*\)\n\s+\S+\.go:\d+"
+_AT: Final = r"(?m)^[ \t]*at (?:async |new )*[^\s(][^(\n]*\([^\n]*\)"  # Java, Node, .NET
+_AT_NAME: Final = r"(?s)^[ \t]*at (?:async |new )*(?:[\w.@-]+/+)*([^\s(]+).*$"
+_FILE: Final = r"(?m)^[ \t]*File \"[^\"\n]+\", line [0-9]+, in \S+"  # Python
+_FILE_NAME: Final = r"(?s)^.*?([^/\\\"]+?)(?:\.py)?\", line [0-9]+, in (\S+).*$"
+_GO: Final = r"(?m)^[^\s(][^\n]*\([^\n]*\)\n\s+\S+\.go:[0-9]+"
 _GO_NAME: Final = r"(?s)^(.+)\([^()\n]*\)\n.*$"
-_RUBY: Final = r"(?m)[^\s:]+\.rb:\d+:in [`'][^'`\n]*[`']"
-_RUBY_NAME: Final = r"(?s)^.*?([^/:]+)\.rb:\d+:in [`'](?:block (?:\([^)]*\) )?in )?([^'`]+).*$"
+_RUBY: Final = r"(?m)[^\s:]+\.rb:[0-9]+:in [`'][^'`\n]*[`']"
+_RUBY_NAME: Final = r"(?s)^.*?([^/:]+)\.rb:[0-9]+:in [`'](?:block (?:\([^)]*\) )?in )?([^'`]+).*$"
 
 # The standard library, and what runs programs: frames that say little of where a program broke.
 _STANDARD: Final = (
-    r"^\s*at (?:async |new )*(?:java\.|javax\.|jdk\.|sun\.|com\.sun\.|kotlin|scala\.|System\.|[\w.]+/java\.)"
+    r"^[ \t]*at (?:async |new )*(?:javax?\.|jdk\.|sun\.|com\.sun\.|kotlin|scala\.|System\.|[\w.]+/java\.)"
     r"|\(node:|\(internal/|at <anonymous>|\(<anonymous>\)"
     r"|^runtime\.|^panic\(|^testing\.|/go/src/|/libexec/src/"
     r"|/lib/python[\d.]+/(?:[^/]+\.py|[a-z_]+/[^/]+\.py)\"|<frozen |/lib/ruby/[\d.]+/[^/]+\.rb|<internal:"
@@ -64,24 +65,29 @@ def heads(texts: pl.Series) -> pl.Series:
         return frame["text"]
     spread = frame.with_row_index("at")
     whole = spread.filter(long)
-    traced = whole.unique("text").select("text", _head().alias("head"))
+    text = pl.col("text")
+    first = text.str.split_exact("\n", 1).struct.field("field_0").str.strip_chars_end("\r ")
+    parts = whole.unique("text").select(text, first=first, raised=_raised(text), frames=_frames(text))
+    traced = parts.select("text", head=_head(pl.col("first"), pl.col("raised"), pl.col("frames")))
     told = whole.join(traced, on="text", how="left").select("at", "head")
     return spread.join(told, on="at", how="left", maintain_order="left").select(
         pl.coalesce("head", "text").alias("text")
     )["text"]
 
 
-def _head() -> pl.Expr:
-    text = pl.col("text")
-    first = text.str.split_exact("\n", 1).struct.field("field_0").str.strip_chars_end("\r ")
-    raised = text.str.extract_all(_RAISED).list.last().str.replace(rf"^{_PREFIX}", "").str.strip_chars()
-    in_ruby = [_told(text.str.extract_groups(regex)) for regex in (_RUBY_RAISED, _RAILS_RAISED)]
-    raised = pl.coalesce(raised, *in_ruby)
+def _head(first: pl.Expr, raised: pl.Expr, frames: pl.Expr) -> pl.Expr:
     itself = first.str.contains(_RAISED) | first.str.contains(_RUBY_RAISED) | first.eq(_PYTHON)
-    first = pl.when(itself & raised.is_not_null()).then(None).otherwise(first)
-    frames = _frames(text).list.join(", ")
-    told = pl.when(frames != "").then(frames)
-    return pl.concat_str(first, raised, told, separator=" | ", ignore_nulls=True)
+    told = pl.when(frames.list.len() > 0).then(frames.list.join(", "))
+    kept = pl.when(~itself | raised.is_null()).then(first)
+    return pl.concat_str(kept, raised, told, separator=" | ", ignore_nulls=True)
+
+
+def _raised(text: pl.Expr) -> pl.Expr:
+    """The last exception and what is said of it."""
+    plain = text.str.extract_all(_RAISED).list.last().str.replace(rf"^{_PREFIX}", "").str.strip_chars()
+    return pl.coalesce(
+        plain, *(_told(text.str.extract_groups(regex)) for regex in (_RUBY_RAISED, _RAILS_RAISED))
+    )
 
 
 def _told(groups: pl.Expr) -> pl.Expr:
@@ -100,7 +106,9 @@ def _frames(text: pl.Expr) -> pl.Expr:
     choices = []
     for strange in (f"{_STANDARD}|{_FRAMEWORK}", _STANDARD):
         for frames, name, told in found:
-            own = frames.list.eval(pl.element().filter(~pl.element().str.contains(strange)))
+            own = frames.list.head(_MOST_SEEN).list.eval(
+                pl.element().filter(~pl.element().str.contains(strange))
+            )
             names = own.list.head(_MOST_FRAMES).list.eval(pl.element().str.replace(name, told))
             choices.append(pl.when(names.list.len() > 0).then(names))
     return pl.coalesce(choices)
