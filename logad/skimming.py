@@ -19,7 +19,7 @@ from logad.shapes import Shapes
 from logad.telemetry import Telemetry
 from logad.types import Buffer
 
-_TOGETHER: Final = 16 << 20  # bytes whose new shapes are parsed together
+_TOGETHER: Final = 16 << 20  # bytes whose new shapes are parsed together, while as many are numbered
 _ENCODINGS: Final = frozenset({"utf-8", "cp1252", "latin-1", "ascii"})  # ASCII letters are what they seem
 _VALUE: Final = re.compile(r"[0-9]{2}|0x0")  # in a canonical text
 _UNKNOWN: Final = -1  # not mined yet; a service that differs among lines of one shape
@@ -32,7 +32,7 @@ class Stretch:
     texts: tuple[bytes, ...]
     starts: tuple[NDArray[np.int32], ...]  # where each line of each text begins
     bounds: NDArray[np.int64]  # the first line of each text, and how many lines there are
-    shapes: NDArray[np.int64]  # of each line
+    shapes: NDArray[np.int32]  # of each line
     source: str  # of the last line
     numbers: NDArray[np.int64]  # physical, from 1; 0 where the source has no lines
 
@@ -105,18 +105,20 @@ class _Facts:
             self.texts + by.texts,
         )
 
-    def since(self, first: int) -> "_Facts":
-        """All but the first ones."""
+    def take(self, chosen: NDArray[np.int64]) -> "_Facts":
+        """Some of them, in the order given."""
         return _Facts(
-            {name: flags[first:] for name, flags in self.flags.items()},
-            self.levels[first:],
-            self.services[first:],
-            self.templates[first:],
-            self.texts[first:],
+            {name: flags[chosen] for name, flags in self.flags.items()},
+            self.levels[chosen],
+            self.services[chosen],
+            self.templates[chosen],
+            [self.texts[shape] for shape in chosen.tolist()],
         )
 
 
 _FLAGS: Final = ("opens", "raised", "indented", "partial", "blank")
+_NO_LINES: Final = np.zeros(0, dtype=np.int32)
+_Waiting = tuple[Buffer, bytes, Future[list[Numbered]]]
 
 
 def suits(layout: Layout) -> bool:
@@ -140,7 +142,8 @@ class Skimmer:
         self._telemetry = telemetry
         self._shapes = Shapes(tell=tell)
         self._thread = ThreadPoolExecutor(max_workers=1)
-        self._waiting: list[tuple[Buffer, bytes, Future[list[Numbered]]]] = []
+        self._waiting: list[_Waiting] = []
+        self._carried: Stretch | None = None  # the lines of a last record that may go on
         self._facts = _Facts.none()
         self._first = 0  # of the facts: the first of those that the numbers of shapes count from
         self._names: dict[str, int] = {}
@@ -155,12 +158,15 @@ class Skimmer:
         if self._waiting and self._waiting[-1][0].source != buffer.source:
             yield from self.flush()
         self._take(buffer)
-        if buffer.final or sum(len(text) for _, text, _ in self._waiting) >= _TOGETHER:
-            yield from self._given(final=buffer.final)
+        if buffer.final:
+            yield from self.flush()
+        elif sum(len(text) for _, text, _ in self._waiting) >= 2 * _TOGETHER:
+            yield from self._given(self._older(), final=False)
 
     def flush(self) -> Iterator[Skimmed]:
         """All that is left, the last record taken as complete."""
-        yield from self._given(final=True)
+        waiting, self._waiting = self._waiting, []
+        yield from self._given(waiting, final=True)
 
     def texts(self, raw: Sequence[bytes]) -> pl.Series:
         """The messages of records of this stream, given all lines of each."""
@@ -175,49 +181,79 @@ class Skimmer:
             self._telemetry.notes["invalid_bytes"] += mended
         self._waiting.append((buffer, text, self._thread.submit(lambda: list(self._shapes.number(text)))))
 
-    def _given(self, *, final: bool) -> Iterator[Skimmed]:
+    def _older(self) -> list[_Waiting]:
+        """The first half of what waits; the rest is being numbered."""
+        size, count = 0, 0
+        while size < _TOGETHER:
+            size += len(self._waiting[count][1])
+            count += 1
+        older, self._waiting = self._waiting[:count], self._waiting[count:]
+        return older
+
+    def _given(self, waiting: Sequence[_Waiting], *, final: bool) -> Iterator[Skimmed]:
         with self._telemetry.stage("parse"):
-            stretch = self._stretch()
-            rows, spans = self._records(stretch, final=final)
+            stretch = self._stretch(waiting)
+            rows, spans, end = self._records(stretch, final=final)
         if rows.size:
             with self._telemetry.stage("mine"):
                 yield self._mined(stretch, rows, spans)
-        self._facts, self._first = self._facts.since(self._first), 0
+        self._carry(stretch, end)
 
-    def _stretch(self) -> Stretch:
-        """The lines that wait, their new shapes parsed."""
-        texts, starts, shapes, numbers, fresh = [], [], [], [], []
+    def _stretch(self, waiting: Sequence[_Waiting]) -> Stretch:
+        """The lines that were carried over and those that wait, their new shapes parsed."""
+        texts: list[bytes] = []
+        starts: list[NDArray[np.int32]] = []
+        shapes: list[NDArray[np.int32]] = []
+        numbers: list[NDArray[np.int64]] = []
+        fresh: list[bytes] = []
+        source = ""
+        if self._carried is not None:
+            texts += self._carried.texts
+            starts += self._carried.starts
+            shapes.append(self._carried.shapes)
+            numbers.append(self._carried.numbers)
+            source = self._carried.source
         count = len(self._facts)
-        for buffer, text, numbered in self._waiting:
+        for buffer, text, numbered in waiting:
             parts = numbered.result()
             for part in parts:
                 self._first = count if part.anew else self._first
                 count += len(part.firsts)
-                shapes.append(part.ids.astype(np.int64) + self._first)
+                shapes.append(part.ids + np.int32(self._first))
                 fresh += [
                     text[begin:end]
                     for begin, end in zip(part.firsts.tolist(), part.ends.tolist(), strict=True)
                 ]
             texts.append(text)
-            starts.append(
-                np.concatenate([part.starts for part in parts]) if parts else np.zeros(0, dtype=np.int32)
-            )
-            counted = np.arange(len(starts[-1]), dtype=np.int64)
-            numbers.append(counted + buffer.first_line if buffer.first_line else counted * 0)
-        bounds = np.concatenate([[0], np.cumsum([len(begins) for begins in starts])]).astype(np.int64)
-        source = self._waiting[-1][0].source if self._waiting else ""
-        self._waiting.clear()
+            starts.append(np.concatenate([_NO_LINES, *(part.starts for part in parts)]))
+            first = buffer.first_line
+            counted = np.arange(first, first + len(starts[-1]), dtype=np.int64)
+            numbers.append(counted if first else np.zeros_like(counted))
+            source = buffer.source
         if fresh:
             self._facts = self._facts.followed(self._parsed(fresh))
-        nothing = np.zeros(0, dtype=np.int64)
-        return Stretch(
-            tuple(texts),
-            tuple(starts),
-            bounds,
-            np.concatenate([*shapes, nothing]),
-            source,
-            np.concatenate([*numbers, nothing]),
-        )
+        bounds = np.cumsum([0, *(len(begins) for begins in starts)], dtype=np.int64)
+        shape_of = np.concatenate([_NO_LINES, *shapes])
+        number_of = np.concatenate([np.zeros(0, dtype=np.int64), *numbers])
+        return Stretch(tuple(texts), tuple(starts), bounds, shape_of, source, number_of)
+
+    def _carry(self, stretch: Stretch, begin: int) -> None:
+        """Let the lines from `begin` on wait for what follows them, and forget the shapes that are void."""
+        self._carried = None
+        kept = np.zeros(0, dtype=np.int64)
+        if begin < len(stretch.shapes):
+            shapes = stretch.shapes[begin:]
+            if self._first:
+                used, places = np.unique(shapes, return_inverse=True)
+                kept, shapes = used.astype(np.int64), places.astype(np.int32)
+            text = stretch.text(begin, len(stretch.shapes))
+            starts = np.fromiter((0, *_line_ends(text)), dtype=np.int32)[: len(shapes)]
+            bounds = np.asarray([0, len(shapes)], dtype=np.int64)
+            numbers = stretch.numbers[begin:]
+            self._carried = Stretch((text,), (starts,), bounds, shapes, stretch.source, numbers)
+        if self._first:
+            self._facts = self._facts.take(np.concatenate([kept, np.arange(self._first, len(self._facts))]))
+            self._first = len(kept)
 
     def _parsed(self, fresh: Sequence[bytes]) -> _Facts:
         """What these lines, each of another shape, are by themselves."""
@@ -239,54 +275,48 @@ class Skimmer:
             text.to_list(),
         )
 
-    def _records(self, stretch: Stretch, *, final: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The first line and the number of lines of each complete record; what may go on waits again."""
+    def _records(self, stretch: Stretch, *, final: bool) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """First line and number of lines of each complete record, and where the one begins that may go on."""
         flags = self._facts.flags
-        count = len(stretch.shapes)
+        end = len(stretch.shapes)
+        blank = None
         if (flags["opens"] & ~flags["blank"]).all():
-            rows, blank = np.arange(count), np.zeros(0, dtype=np.bool_)
+            rows = np.arange(end)
         else:
             told = {name: flags[name][stretch.shapes] for name in _FLAGS}
             blank = told["blank"]
             rows = np.flatnonzero(multiline.opening_rows(**told, starts=self._layout.starts))
-        end = count
         if rows.size and not final and self._layout.starts != "line":
             end = int(rows[-1])
             rows = rows[:-1]
-            self._hold(stretch, end)
         spans = np.ones(len(rows), dtype=np.int64)
-        if blank.size and rows.size:
+        if blank is not None and rows.size:
             filled = np.where(blank[:end], rows[0], np.arange(end))
             spans = np.maximum.reduceat(filled, rows) + 1 - rows
-        self._telemetry.drop("empty", end - int(spans.sum()))
-        self._telemetry.accept(len(rows), int(spans.sum()))
+        lasted = int(spans.sum())
+        self._telemetry.drop("empty", end - lasted)
+        self._telemetry.accept(len(rows), lasted)
         cut = int((spans >= multiline.MOST_LINES).sum())
         if cut:
             self._telemetry.notes["record_cut"] += cut
-        return rows, spans
-
-    def _hold(self, stretch: Stretch, begin: int) -> None:
-        """Let the lines from `begin` on wait for what follows them."""
-        rest = stretch.text(begin, len(stretch.shapes))
-        buffer = Buffer(self._layout.stream, stretch.source, rest, int(stretch.numbers[begin]), "")
-        numbered = self._thread.submit(lambda: list(self._shapes.number(rest)))
-        self._waiting.append((buffer, rest, numbered))
+        return rows, spans, end
 
     def _mined(self, stretch: Stretch, rows: NDArray[np.int64], spans: NDArray[np.int64]) -> Skimmed:
         """The records with their templates; what has a template already is not mined again."""
         shapes = stretch.shapes[rows]
-        long = np.isin(rows, stretch.longer(MOST_TEXT))
-        several = np.flatnonzero((spans > 1) | long)
-        single = np.ones(len(rows), dtype=np.bool_)
-        single[several] = False
-        alone = np.flatnonzero(single)
-        first = np.full(
-            len(self._facts), -1, dtype=np.int64
-        )  # for each shape, the first record that it is all of
-        first[shapes[alone][::-1]] = alone[::-1]
-        new = np.flatnonzero((first >= 0) & (self._facts.templates == _UNKNOWN))
-        whole = self._read(_raw(stretch, rows[several], spans[several]))
         facts = self._facts
+        apart = spans > 1
+        long = stretch.longer(MOST_TEXT)
+        if long.size:
+            apart |= np.isin(rows, long)
+        several = np.flatnonzero(apart)
+        if not several.size and (facts.templates != _UNKNOWN).all():
+            return self._kept(stretch, rows, spans, shapes, facts.templates[shapes])
+        alone = np.flatnonzero(~apart)
+        first = np.full(len(facts), -1, dtype=np.int64)  # for each shape, the first record that it is all of
+        first[shapes[alone][::-1]] = alone[::-1]
+        new = np.flatnonzero((first >= 0) & (facts.templates == _UNKNOWN))
+        whole = self._read(_raw(stretch, rows[several], spans[several]))
         distinct = pl.DataFrame(
             {
                 "text": [*(facts.texts[shape] for shape in new.tolist()), *whole["text"]],
@@ -307,13 +337,24 @@ class Skimmer:
             facts.texts[shape] = ""
         templates = facts.templates[shapes]
         templates[several] = codes[len(new) :]
+        return self._kept(stretch, rows, spans, shapes, templates)
+
+    def _kept(
+        self,
+        stretch: Stretch,
+        rows: NDArray[np.int64],
+        spans: NDArray[np.int64],
+        shapes: NDArray[np.int32],
+        templates: NDArray[np.int32],
+    ) -> Skimmed:
+        """The records that no rule says to ignore."""
         kept = self._miner.kept(templates)
         if not kept.all():
             rows, spans, shapes, templates = rows[kept], spans[kept], shapes[kept], templates[kept]
         return Skimmed(stretch, rows, spans, templates, self._named(stretch, rows, shapes))
 
     def _named(
-        self, stretch: Stretch, rows: NDArray[np.int64], shapes: NDArray[np.int64]
+        self, stretch: Stretch, rows: NDArray[np.int64], shapes: NDArray[np.int32]
     ) -> NDArray[np.int32]:
         """The service of each record: of its shape, or read where lines of one shape name different ones."""
         named = self._facts.services[shapes]
@@ -350,6 +391,10 @@ def _raw(stretch: Stretch, begins: NDArray[np.int64], spans: NDArray[np.int64]) 
     return [
         stretch.text(begin, begin + span) for begin, span in zip(begins.tolist(), spans.tolist(), strict=True)
     ]
+
+
+def _line_ends(text: bytes) -> list[int]:
+    return [match.end() for match in re.finditer(rb"\n", text)]
 
 
 def _varies(name: str) -> bool:
