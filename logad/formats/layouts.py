@@ -22,6 +22,8 @@ _PROBE_SHARE: Final = 0.7
 _LEAST_TIMED: Final = 0.2
 _LEAST_TOKENS: Final = 0.5
 _LEAST_PROGRAMS: Final = 0.3
+_LEAST_NAMED: Final = 0.75
+"""Syslog has lines of its own among those of programs: `last message repeated 3 times`."""
 _MOST_LAYOUTS: Final = 3
 _MOST_FIELDS: Final = 14
 _MOST_TOKENS: Final = 6
@@ -89,6 +91,7 @@ class _Field:
     most: int | None = None  # most distinct values (digits aside)
     once: str = ""  # fields of the same class are taken once
     before: str = ""  # what must follow the field, not taken itself
+    least: float = _SHARE  # of the lines must begin with it
 
 
 def ruled(lines: list[str], formats: Sequence[Format]) -> tuple[Header, str] | None:
@@ -297,7 +300,8 @@ def _kinds(taken: set[str], *, syslog: bool, timed: bool) -> list[_Field]:
         _Field("level letter", _LETTER_FIELD, None, "level"),
     ]
     if syslog and "program" not in taken:
-        kinds.append(_Field("host and program", rf"\S+\s+(?:{_PROGRAM}|{_SPACED_PROGRAM})", None, "program"))
+        named = rf"\S+\s+(?:{_PROGRAM}|{_SPACED_PROGRAM})"
+        kinds.append(_Field("host and program", named, None, "program", least=_LEAST_NAMED))
         kinds.append(_Field("RFC 5424", _RFC_5424, None, "program"))
     if syslog and "host" not in taken and "program" not in taken:
         kinds.append(_Field("host", r"[A-Za-z0-9][\w.:/@#-]*\s", _MOST_COMPONENTS, "host"))
@@ -341,7 +345,7 @@ def _next_field(rests: list[str], kinds: list[_Field]) -> tuple[_Field, float] |
             continue
         matches = [match for rest in rests if (match := matcher.match(rest))]
         share = len(matches) / max(len(rests), 1)
-        if share < _SHARE:
+        if share < kind.least:
             continue
         distinct = len({re.sub(r"\d+", "", match[0]) for match in matches})
         if kind.most is not None and distinct > max(kind.most, 0.2 * len(rests)):
