@@ -136,7 +136,7 @@ class Intake:
                 frames.setdefault(name, []).append(self._streams[name].recorder.flush())
         records = merged([pl.concat(parts) for parts in frames.values()], whole=whole)
         with self._telemetry.stage("mine"):
-            records = self.miner.assign(records)
+            mined = self.miner.assign(records)
         for name, newest in records.group_by("stream").agg(pl.col("time").dt.epoch("us").max()).iter_rows():
             if newest is not None:
                 self._streams[name].newest = max(self._streams[name].newest, newest)
@@ -144,7 +144,7 @@ class Intake:
         for name, stream in self._streams.items():
             if stream.newest == NO_TIME and name not in told and stream.recorder.unfinished:
                 stream.newest = stream.first_time()
-        return records
+        return mined
 
     def passed_by(self, buffers: Sequence[Buffer]) -> set[str]:
         """Streams at their ends: further behind than those of the buffers, and what is so is read first."""

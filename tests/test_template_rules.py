@@ -1,6 +1,7 @@
 """Rules about templates: pinned, split, merged, renamed and ignored by text, each held to its samples."""
 
 import re
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
@@ -11,10 +12,14 @@ from hypothesis import strategies as st
 
 import logad
 from logad.errors import ConfigError
+from logad.intake import Intake
 from logad.mining import Miner
 from logad.pinning import IGNORED, check, names, pinned
+from logad.recording import Overrides
 from logad.rules import Rules, TemplateRule, digest, load
 from logad.shipped import shipped
+from logad.telemetry import Telemetry
+from logad.types import Buffer
 
 
 def rule(**what):
@@ -270,6 +275,16 @@ def test_what_rules_say_holds_in_batches_and_in_a_miner_that_is_rebuilt(messages
             assert text[code] == f"state {message.split()[1]} of <*>"
         elif message.startswith("user"):
             assert text[code] == "user <*>"
+
+
+def test_time_goes_on_with_records_that_a_rule_ignores():
+    telemetry = Telemetry()
+    intake = Intake(Miner(RULES, telemetry), Overrides(), telemetry, lambda *_: None)
+    lines = "".join(f"2024-03-04 00:00:{n:02} INFO {'odd one' if n < 3 else 'beat 5'}\n" for n in range(60))
+    records = intake.take([Buffer("a", "a.log", lines.encode(), 1, "1")], flush=None)
+    assert (records.height, telemetry.records, telemetry.dropped["ignored"]) == (3, 3, 57)
+    (newest,) = intake.newest().values()
+    assert newest == datetime(2024, 3, 4, 0, 0, 59, tzinfo=UTC).timestamp() * 1_000_000
 
 
 def test_words_that_a_rule_names_stay_words_in_any_crowd(tmp_path):
