@@ -243,7 +243,8 @@ class Miner:
         >>> Miner.restored(miner.state()).vocabulary == miner.vocabulary
         True
         """
-        return Known(self.shapes(), self.crowds(), self.lineage()).as_bytes()
+        crowds = np.frombuffer(self.crowds(), dtype=[("place", "<u8"), ("word", "<u8")])
+        return Known(self.shapes(), np.sort(crowds).tobytes(), self.lineage()).as_bytes()
 
     @classmethod
     def restored(
@@ -276,8 +277,19 @@ class Miner:
         events = [*one.lineage(), *other.lineage(), *miner.lineage()]
         each = dict.fromkeys((event.was_id, event.became_id) for event in events)
         shown = {(event.was_id, event.became_id): event for event in miner.lineage()}
-        miner._lineage = Lineage((shown | told)[key] for key in each)  # noqa: SLF001  (it is one of these)
+        lineage = Lineage((shown | told)[key] for key in each)
+        for part in (one, other):
+            for was, became in zip(part._ids(shapes), miner._ids(shapes), strict=True):  # noqa: SLF001
+                if was is not None and became is not None and became not in lineage.family(was):
+                    lineage.add(Descent(was, became, None, "two miners became one"))
+        miner._lineage = lineage  # noqa: SLF001  (it is one of these)
         return miner
+
+    def _ids(self, shapes: Iterable[tuple[str, int]]) -> Iterator[str | None]:
+        """The ids of the templates that stand for shapes."""
+        for shape in shapes:
+            code = self._shapes.get(shape)
+            yield None if code is None else self._templates[self._standing(code)].template_id
 
     def _keys(self, distinct: pl.DataFrame) -> Hashes:
         """A hash of each row's loosened text and level; texts not seen before are kept to be learned."""
