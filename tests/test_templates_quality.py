@@ -102,6 +102,8 @@ def test_values_of_a_kind_are_one_template(texts, template):
         ["node n1 is UP", "node n1 is DOWN"],
         ["breaker state=OPEN", "breaker state=CLOSED"],
         ['verdict="ALLOWED"', 'verdict="DENIED"'],
+        ['status="failed" n=5', 'status="passed" n=5'],
+        ["went from 'active' to 'failed'", "went from 'failed' to 'active'"],
         ["job 5 started", "job 5 finished", "job 5 failed"],
         [
             "PacketResponder 1 for block blk_7 terminating",
