@@ -27,7 +27,7 @@ class Tallied:
     count: int
     services: tuple[str, ...]
     first_line: int | None
-    texts: pl.Series  # its first messages, at most SAMPLED
+    texts: pl.Series  # at most SAMPLED of the first messages of all that it took in
 
 
 @dataclass(slots=True)
@@ -120,7 +120,7 @@ class Tally:
             int(self._counts[list(members)].sum()),
             tuple(sorted(set().union(*(self._services[member] for member in members)))),
             int(self._line[members[0]]) or None,
-            pl.concat(texts).head(SAMPLED),
+            _spread(pl.concat(texts)),
         )
 
     def _took(
@@ -181,3 +181,8 @@ class Tally:
         chosen = np.sort(rows[order[place < wanted[grouped]]])
         self._kept += np.bincount(codes[chosen], minlength=len(self._kept))
         return chosen
+
+
+def _spread(texts: pl.Series) -> pl.Series:
+    """At most SAMPLED of the texts, evenly spread, so that all that was taken together has its share."""
+    return texts.gather_every(max(1, -(-len(texts) // SAMPLED)))

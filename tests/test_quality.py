@@ -4,6 +4,7 @@ import re
 
 import command
 import polars as pl
+import pytest
 import yaml
 from command import wrote
 from hypothesis import given, settings
@@ -106,8 +107,9 @@ def test_words_that_look_alike_are_told_by_their_looks(tmp_path):
     assert len(mined(path, tmp_path, {rule.file: rule.yaml}).templates) == rule.after + 1
 
 
-def test_a_word_that_looks_like_a_state_is_found_and_the_rule_keeps_it_apart(tmp_path):
-    path = log(tmp_path, job, beat)
+@pytest.mark.parametrize("rounds", [200, 1500])
+def test_a_word_that_looks_like_a_state_is_found_and_the_rule_keeps_it_apart(tmp_path, rounds):
+    path = log(tmp_path, job, beat, rounds=rounds)
     (finding,) = found(mined(path, tmp_path), "state")
     assert "'job <ID> is now <*>' holds what looks like states: " in finding.text
     rule = finding.suggestion
