@@ -24,6 +24,10 @@ _UNITS: Final = frozenset(
 _NAMES_FOLLOW: Final = frozenset(
     ("user", "ruser", "username", "host", "hostname", "rhost", "login", "logname", "account")
 )
+_EMPTY: Final = frozenset(("()", "[]", "{}", '""', "''"))
+_BEFORE: Final = re.compile(r"(?:[^<]*[(\[{\"'=]|[^\w<]*)")
+_AFTER: Final = re.compile(r"(?:[(\[{)\]}\"',;](?:[^<>]|<(?:[A-Z][A-Z0-9_]*|\*)>)*|[^\w<>*]+)$")
+_BRACKETED: Final = re.compile(r"([^<]*[(\[{\"'])<\*>([)\]}\"'].*)")
 _PUNCTUATION: Final = "()[]{}\"'`,;:.!?="
 
 
@@ -121,19 +125,23 @@ class Siblings:
 
 
 def generalised(words: Iterable[str]) -> str:
-    """A placeholder between the punctuation that all the words begin and end with.
+    """A placeholder between what all the words begin and end with, if that is punctuation or more.
 
-    >>> generalised(["(fe,", "(foo,"]), generalised(["()", "(<*>)"])
-    ('(<*>,', '(<*>)')
+    >>> generalised(["(fe,", "(foo,"]), generalised(["()", "(<*>)"]), generalised(["cd(<*>)", "cd(home)"])
+    ('(<*>,', '(<*>)', 'cd(<*>)')
+    >>> generalised(["farm.ant[<NUM>]", "farm.bee[<NUM>]"])
+    '<*>[<NUM>]'
     """
-    words = [
-        f"{word[0]}{WILDCARD}{word[1]}" if word in {"()", "[]", "{}", '""', "''"} else word for word in words
-    ]
-    before = min((re.match(r"[^\w<]*", word)[0] for word in words), key=len)  # type: ignore[index]
-    after = min((re.search(r"[^\w>]*$", word)[0] for word in words), key=len)  # type: ignore[index]
-    if not all(word.startswith(before) and word.endswith(after) for word in words):
-        return WILDCARD
-    return f"{before}{WILDCARD}{after}"
+    words = [f"{word[0]}{WILDCARD}{word[1]}" if word in _EMPTY else word for word in words]
+    before = _BEFORE.match(_shared_start(words))[0]  # type: ignore[index]
+    rest = [word[len(before) :][::-1] for word in words]
+    after = _AFTER.search(_shared_start(rest)[::-1])
+    return f"{before}{WILDCARD}{after[0] if after else ''}"
+
+
+def _shared_start(words: Sequence[str]) -> str:
+    first, last = min(words), max(words)
+    return next((first[:at] for at, letter in enumerate(first) if last[at : at + 1] != letter), first)
 
 
 def _varied(place: _Place, position: int, word_before: str) -> Merge | None:
@@ -143,7 +151,11 @@ def _varied(place: _Place, position: int, word_before: str) -> Merge | None:
     variable = any(_VARIABLE.fullmatch(word) for word in words)
     units = all(_bare(word) in _UNITS for word in words)
     named = _bare(word_before).lower() in _NAMES_FOLLOW and not word_before.endswith("=")
-    if (position and (variable or units or named or len(words) >= _MANY)) or len(words) >= _MANY_FIRST:
+    if (
+        _bracketed(words)
+        or (position and (variable or units or named or len(words) >= _MANY))
+        or len(words) >= _MANY_FIRST
+    ):
         codes = tuple(sorted(set(words.values())))
         place.merged = codes[0]
         reason = "units vary" if units else "a word varies"
@@ -154,6 +166,15 @@ def _varied(place: _Place, position: int, word_before: str) -> Merge | None:
         place.identifiers = codes[0]
         return Merge(codes, {position: generalised(names)}, "identifiers vary") if len(codes) > 1 else None
     return None
+
+
+def _bracketed(words: Iterable[str]) -> bool:
+    """Whether a word is like another that has a variable in brackets: `cd(home)` and `cd(<*>)`."""
+    for word in words:
+        found = _BRACKETED.fullmatch(word) if "<" in word else None
+        if found and all(each.startswith(found[1]) and each.endswith(found[2]) for each in words):
+            return True
+    return False
 
 
 def _places(tokens: Sequence[str], grave: bool) -> Iterator[tuple[int, int]]:  # noqa: FBT001

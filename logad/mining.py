@@ -311,28 +311,33 @@ class Miner:
         if not self._new_texts:
             return codes.astype(np.int32)
         unknown = np.flatnonzero(codes < 0)
-        first = unknown[np.sort(np.unique(keys[unknown], return_index=True)[1])]
-        texts = [self._new_texts[key] for key in keys[first].tolist()]
+        services = _services(distinct)
+        owned = keys[unknown] ^ services.gather(unknown).hash().to_numpy()
+        _, at_first, inverse = np.unique(owned, return_index=True, return_inverse=True)
+        first = unknown[np.sort(at_first)]
+        shapes = self._shapes_of([self._new_texts[key] for key in keys[first].tolist()])
         self._new_texts.clear()
-        shapes = self._shapes_of(texts)
         self._pins = pinning.told(pl.Series(shapes, dtype=pl.String), self.rules.templates)
         rows = distinct[first]
         times = rows["time"].to_list() if "time" in rows.columns else [None] * len(shapes)
         found = np.empty(len(shapes), dtype=np.int64)
+        held = np.ones(len(shapes), dtype=np.bool_)
         grave = self._graveness(pl.Series(shapes, dtype=pl.String))
-        each = zip(shapes, rows["level"].to_list(), grave, times, strict=True)
-        for at, (shape, level, graver, self._when) in enumerate(each):
+        each = zip(shapes, rows["level"].to_list(), grave, services.gather(first), times, strict=True)
+        for at, (shape, level, graver, service, self._when) in enumerate(each):
             found[at] = self._code(shape, level, graver=graver)
+            if found[at] < 0:
+                held[at] = False
+                found[at] = self._overflow(service)
         self._when = None
         if len(self._seen) > 2 * self._most_shapes:
             self._seen = HashTable()
-        held = found >= 0
         self._seen.add(keys[first[held]], found[held])
-        order = np.argsort(keys[first])
-        codes[unknown] = found[order[np.searchsorted(keys[first], keys[unknown], sorter=order)]]
-        lost = np.flatnonzero(codes < 0)
-        if len(lost):
-            codes[lost] = self._overflow(distinct[lost])
+        number = np.argsort(np.argsort(at_first))[inverse]
+        codes[unknown] = found[number]
+        if self._telemetry is not None and not held.all():
+            lost = distinct["len"].to_numpy()[unknown[~held[number]]]
+            self._telemetry.notes["template_overflow"] += int(lost.sum())
         return codes.astype(np.int32)
 
     def _shapes_of(self, texts: Sequence[tuple[str, bool]]) -> list[str]:
@@ -355,11 +360,7 @@ class Miner:
 
     def _count(self, distinct: pl.DataFrame, codes: NDArray[np.int32], known: int) -> None:
         """Tell how many templates are new, of which service, and if they are a flood."""
-        services = (
-            distinct["service"].fill_null("")
-            if "service" in distinct.columns
-            else pl.repeat("", len(distinct), eager=True)
-        )
+        services = _services(distinct)
         records = pl.DataFrame({"service": services, "len": distinct["len"]}).group_by("service").sum()
         fresh, first = np.unique(codes, return_index=True)
         new = Counter(services.gather(first[fresh >= known]))
@@ -449,8 +450,13 @@ class Miner:
         """Let one of several templates stand for all."""
         members = {self._standing(code) for code in merge.codes}
         if len(members) > 1:
-            words = reduce(_common, (self._templates[code].text for code in sorted(members))).split(" ")
-            text = " ".join(merge.words.get(at, word) for at, word in enumerate(words))
+            texts = [self._templates[code].text for code in sorted(members)]
+            words = reduce(_common, texts).split(" ")
+            columns = list(zip(*(text.split(" ") for text in texts), strict=False))
+            for at, told in merge.words.items():
+                alike = len(columns) == len(words) and len(set(columns[at])) > 1
+                words[at] = generalised(columns[at]) if alike else told
+            text = " ".join(words)
             self._let_stand(members, text, merge.reason)
 
     def _let_stand(self, members: set[int], text: str, reason: str) -> None:
@@ -506,19 +512,12 @@ class Miner:
         self._templates.append(Template(code, _template_id(text), text, 0))
         return code
 
-    def _overflow(self, rows: pl.DataFrame) -> NDArray[np.int64]:
-        """The codes of records for which there was no room."""
-        if self._telemetry is not None:
-            self._telemetry.notes["template_overflow"] += int(rows["len"].sum())
-        services = rows["service"].fill_null("").to_list() if "service" in rows.columns else [""] * len(rows)
-        codes = {
-            service: self._overflowing(f"{OVERFLOW} {service}".rstrip())
-            for service in dict.fromkeys(services)
-        }
-        return np.array([codes[service] for service in services], dtype=np.int64)
+    def _overflow(self, service: str) -> int:
+        """The code of what there was no room for, of one service."""
+        return self._overflowing(f"{OVERFLOW} {service}".rstrip())
 
     def _overflowing(self, text: str) -> int:
-        """The code of a service's overflow; of many services together, if there are very many."""
+        """The code of an overflow; of many services together, if there are very many."""
         code = self._owners.get(text)
         if code is None and self._overflows >= _MOST_OVERFLOWS:
             text = OVERFLOW
@@ -528,6 +527,12 @@ class Miner:
             code = self._new(text)
             self._shapes[text, int(Level.UNKNOWN)] = code
         return code
+
+
+def _services(distinct: pl.DataFrame) -> pl.Series:
+    if "service" in distinct.columns:
+        return distinct["service"].fill_null("")
+    return pl.repeat("", len(distinct), dtype=pl.String, eager=True)
 
 
 def _pieces(texts: pl.Series) -> Iterator[tuple[int, int]]:
