@@ -169,12 +169,10 @@ class Flat:
 
 
 def _seen(raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The bytes with digits in a row as ones: `logad.canonical` reads them no other way, save the 0 of 0x."""
+    """The bytes with digits in a row as ones: `logad.canonical` reads them no other way."""
     digit = (raw - np.uint8(48)) < np.uint8(10)
     many = np.zeros_like(digit)
     many[1:-1] = digit[1:-1] & (digit[:-2] | digit[2:])
-    before_x = (raw[:-1] == ord("0")) & ((raw[1:] | np.uint8(32)) == ord("x"))
-    many[:-1] &= ~before_x
     return np.where(many, np.uint8(ord("1")), raw)
 
 

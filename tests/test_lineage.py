@@ -353,6 +353,40 @@ def test_an_explosion_of_new_templates_is_noted_once_the_service_was_known():
     assert miner.novelty()["web"] > 10
 
 
+def test_what_is_new_to_a_service_that_is_new_itself_is_no_flood():
+    telemetry = Telemetry()
+    miner = Miner(RULES, telemetry)
+    miner.codes(distinct(noise(2_000, sizes=(3, 9)), service=["web"] * 2_000))
+    assert "template_flood" not in telemetry.notes
+
+
+# What is one ---------------------------------------------------------------------------------------
+
+
+def held(*rows):
+    miner, _ = of(list(rows))
+    return sorted(miner.vocabulary[code].text for code in set(miner.standing().tolist()))
+
+
+def test_units_are_no_words_that_tell_messages_apart():
+    assert held("waited two seconds more", "waited two minutes more") == ["waited two <*> more"]
+    assert len(held("waited two seconds more", "waited two times more")) == 2
+
+
+def test_two_names_after_user_are_a_variable_and_two_states_are_not():
+    assert held("login of user alice done", "login of user bob done") == ["login of user <*> done"]
+    assert len(held("login of service alice done", "login of service bob done")) == 2
+
+
+def test_three_shapes_that_differ_in_several_identifiers_are_one():
+    rows = [
+        f"class a.b.{one} calls {two}.run now"
+        for one, two in (("Ant", "x.Bee"), ("Cat", "x.Dog"), ("Eel", "x.Fox"))
+    ]
+    assert len(held(*rows[:2])) == 2
+    assert len(held(*rows)) == 1
+
+
 # Words --------------------------------------------------------------------------------------------
 
 
