@@ -60,7 +60,7 @@ def read(
         InputError: no source could be read, or none holds a record.
     """
     corpus = Corpus(pl.DataFrame())
-    frames: list[pl.DataFrame] = list(_pieces(specs, reading, miner, telemetry, observer, corpus, _Recording))
+    frames: list[pl.DataFrame] = list(_pieces(specs, reading, miner, telemetry, observer, corpus, _whole))
     corpus.records = _in_time(_concatenated(frames), len(corpus.layouts))
     corpus.records = _within(corpus.records, reading, telemetry)
     telemetry.templates = len(miner.vocabulary)
@@ -198,6 +198,35 @@ class _Skimming:
     def flush(self) -> Iterator[tuple[Skimmed, Skimmer]]:
         for piece in self._skimmer.flush():
             yield piece, self._skimmer
+
+
+class _Framing:
+    """A stream read by the shapes of its lines, record by record."""
+
+    def __init__(
+        self, layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
+    ) -> None:
+        self._skimmer = Skimmer(layout, miner, telemetry, tell)
+        self._telemetry = telemetry
+
+    def push(self, buffer: Buffer) -> Iterator[pl.DataFrame]:
+        return self._framed(self._skimmer.push(buffer))
+
+    def flush(self) -> Iterator[pl.DataFrame]:
+        return self._framed(self._skimmer.flush())
+
+    def _framed(self, pieces: Iterator[Skimmed]) -> Iterator[pl.DataFrame]:
+        for piece in pieces:
+            with self._telemetry.stage("parse"):
+                records = self._skimmer.records(piece)
+            yield records
+
+
+def _whole(
+    layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
+) -> "_Recording | _Framing":
+    """The fastest way to read all records of a stream."""
+    return (_Framing if skimming.suits(layout) else _Recording)(layout, miner, telemetry, tell)
 
 
 class _Reading(Protocol[_Piece]):

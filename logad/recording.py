@@ -17,7 +17,7 @@ from logad.formats import envelopes, layouts, lines, multiline, timestamps
 from logad.formats.envelopes import Envelope
 from logad.formats.layouts import Header
 from logad.formats.multiline import Starts
-from logad.formats.timestamps import Calendar
+from logad.formats.timestamps import Calendar, TimeFormat
 from logad.rules import Format
 from logad.telemetry import Telemetry
 from logad.types import RECORD_SCHEMA, Buffer, Level
@@ -314,15 +314,13 @@ class Recorder:
             found, _ = timestamps.parse(
                 firsts["time"], timestamps.named(layout.envelope.time_format), layout.zone
             )
-        for form in layout.header.times:
-            if not found.null_count():
-                break
-            if form.lacks and (layout.envelope.time_format or layout.envelope.every_line):
-                continue  # the wrapped text's own clock, without the date
-            inner, self._calendar = timestamps.parse(firsts["time_inner"], form, layout.zone, self._calendar)
-            found = pl.select(pl.coalesce(found, inner)).to_series()
+        forms = layout.header.times
+        if layout.envelope.time_format or layout.envelope.every_line:
+            forms = tuple(
+                form for form in forms if not form.lacks
+            )  # else the wrapped text's clock, without date
+        found, self._calendar = header_times(found, firsts["time_inner"], forms, layout.zone, self._calendar)
         return found
-
 
 
 def _check(overrides: Overrides) -> None:
@@ -366,6 +364,22 @@ def header_parts(inner: pl.Series, header: Header) -> pl.DataFrame:
     # A regex that captured the text too would walk through all of it.
     text = pl.when(pl.col("header").is_not_null()).then(pl.lit(inner).str.strip_prefix(pl.col("header")))
     return parts.with_columns(text=text)
+
+
+def header_times(
+    found: pl.Series,
+    texts: pl.Series,
+    forms: Sequence[TimeFormat],
+    zone: str,
+    calendar: Calendar | None,
+) -> tuple[pl.Series, Calendar | None]:
+    """The times found, where there is none those of these texts, and where the calendar then stands."""
+    for form in forms:
+        if not found.null_count():
+            break
+        read, calendar = timestamps.parse(texts, form, zone, calendar)
+        found = pl.select(pl.coalesce(found, read)).to_series()
+    return found, calendar
 
 
 def services(firsts: pl.DataFrame, layout: Layout) -> pl.Series:

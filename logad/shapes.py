@@ -1,13 +1,16 @@
 """Tells lines of equal shape: by numbers, and by texts in which values of one kind are written alike."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from logad.canonical import canonical
 from logad.kernel.numbered import Numbered
+
+if TYPE_CHECKING:
+    from logad.kernel.passes import Compiled
 
 WORTH_LOADING: Final = 1 << 18
 """From so many bytes on, loading the compiled passes costs less than it saves."""
@@ -121,17 +124,33 @@ def flattened(texts: Sequence[str]) -> list[str]:
     ['took 000 ms', 'took 000 ms']
     """
     whole = "\n".join(texts).encode("utf-8", "surrogateescape")
-    if texts and len(whole) >= WORTH_LOADING:
-        try:
-            from logad.kernel.loading import compiled  # noqa: PLC0415  (costs nothing where it is not needed)
-            from logad.kernel.passes import flatten  # noqa: PLC0415
+    passes = _loaded(len(whole)) if texts else None
+    if passes is None:
+        return [canonical(text) for text in texts]
+    return passes.flatten(whole).decode("utf-8", "surrogateescape").split("\n")
 
-            passes = compiled()
-        except (ImportError, OSError, RuntimeError):
-            passes = None
-        if passes is not None:
-            return flatten(whole, passes).decode("utf-8", "surrogateescape").split("\n")
-    return [canonical(text) for text in texts]
+
+def moments(text: bytes, places: NDArray[np.int32], letters: bytes) -> NDArray[np.int64]:
+    """Times written at places of a text, microseconds since 1970; the least integer where none was read.
+
+    The letters say how they are written: see `logad.formats.timestamps.letters`. None is read where it would
+    take longer to begin than to read them in another way, nor at a place below 0.
+    """
+    passes = _loaded(len(text))
+    if passes is None:
+        return np.full(len(places), np.iinfo(np.int64).min)
+    return passes.moments(text, places, letters)
+
+
+def _loaded(size: int) -> "Compiled | None":
+    """The compiled passes for a text of this size: None where they are not worth it, or nowhere to be had."""
+    if size < WORTH_LOADING:
+        return None
+    try:
+        from logad.kernel.passes import Compiled  # noqa: PLC0415  (costs nothing where it is not needed)
+    except (ImportError, OSError):
+        return None
+    return Compiled.found()
 
 
 def _array(values: list[int]) -> NDArray[np.int32]:

@@ -11,18 +11,28 @@ import polars as pl
 from numpy.typing import NDArray
 
 from logad.canonical import canonical
-from logad.formats import envelopes, lines, multiline
+from logad.formats import envelopes, lines, multiline, timestamps
 from logad.kernel.numbered import Numbered
 from logad.mining import Miner
-from logad.recording import MOST_TEXT, Layout, Recorder, header_parts, levels, services
-from logad.shapes import Shapes
+from logad.recording import (
+    MOST_TEXT,
+    Layout,
+    Recorder,
+    header_parts,
+    header_times,
+    levels,
+    services,
+)
+from logad.shapes import Shapes, moments
 from logad.telemetry import Telemetry
-from logad.types import Buffer
+from logad.types import RECORD_SCHEMA, Buffer
+from logad.windows import NO_TIME
 
 _TOGETHER: Final = 16 << 20  # bytes whose new shapes are parsed together, while as many are numbered
 _ENCODINGS: Final = frozenset({"utf-8", "cp1252", "latin-1", "ascii"})  # ASCII letters are what they seem
 _VALUE: Final = re.compile(r"[0-9]{2}|0x0")  # in a canonical text
-_UNKNOWN: Final = -1  # not mined yet; a service that differs among lines of one shape
+_UNKNOWN: Final = -1  # not mined yet; a service or a place that may differ among lines of one shape
+_UNTIMED: Final = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,7 @@ class Skimmed:
     spans: NDArray[np.int64]  # how many lines each has
     templates: NDArray[np.int32]  # codes of the miner
     services: NDArray[np.int32]  # places in `Skimmer.services`
+    whole: pl.DataFrame  # what was read as a whole, not by shapes: records, and `row`, the first line of each
 
     @property
     def numbers(self) -> NDArray[np.int64]:
@@ -83,6 +94,7 @@ class _Facts:
     flags: dict[str, NDArray[np.bool_]]  # as `multiline.line_flags` tells them, and `blank`
     levels: NDArray[np.uint8]
     services: NDArray[np.int32]  # or _UNKNOWN
+    times: NDArray[np.int32]  # where in the line its time begins, or _UNTIMED, or _UNKNOWN
     templates: NDArray[np.int32]  # or _UNKNOWN
     texts: list[str]  # messages, empty once mined
 
@@ -93,7 +105,7 @@ class _Facts:
     def none() -> "_Facts":
         codes = np.zeros(0, dtype=np.int32)
         flags = dict.fromkeys(_FLAGS, np.zeros(0, dtype=np.bool_))
-        return _Facts(flags, np.zeros(0, dtype=np.uint8), codes, codes, [])
+        return _Facts(flags, np.zeros(0, dtype=np.uint8), codes, codes, codes, [])
 
     def followed(self, by: "_Facts") -> "_Facts":
         """These and then others."""
@@ -101,6 +113,7 @@ class _Facts:
             {name: np.concatenate([flags, by.flags[name]]) for name, flags in self.flags.items()},
             np.concatenate([self.levels, by.levels]),
             np.concatenate([self.services, by.services]),
+            np.concatenate([self.times, by.times]),
             np.concatenate([self.templates, by.templates]),
             self.texts + by.texts,
         )
@@ -111,6 +124,7 @@ class _Facts:
             {name: flags[chosen] for name, flags in self.flags.items()},
             self.levels[chosen],
             self.services[chosen],
+            self.times[chosen],
             self.templates[chosen],
             [self.texts[shape] for shape in chosen.tolist()],
         )
@@ -118,6 +132,8 @@ class _Facts:
 
 _FLAGS: Final = ("opens", "raised", "indented", "partial", "blank")
 _NO_LINES: Final = np.zeros(0, dtype=np.int32)
+_NO_TEXT: Final = pl.Series("raw", [], dtype=pl.String)
+_NOTHING_WHOLE: Final = pl.DataFrame(schema={"row": pl.Int64, "raw": pl.String, "level": pl.UInt8})
 _Waiting = tuple[Buffer, bytes, Future[list[Numbered]]]
 
 
@@ -147,6 +163,10 @@ class Skimmer:
         self._facts = _Facts.none()
         self._first = 0  # of the facts: the first of those that the numbers of shapes count from
         self._names: dict[str, int] = {}
+        self._calendar = layout.calendar
+        self._headers = [re.compile(pattern) for pattern in layout.header.patterns]
+        forms = layout.header.times
+        self._letters = timestamps.letters(forms[0], layout.zone) if forms else None
 
     @property
     def services(self) -> list[str]:
@@ -171,6 +191,91 @@ class Skimmer:
     def texts(self, raw: Sequence[bytes]) -> pl.Series:
         """The messages of records of this stream, given all lines of each."""
         return self._read(raw)["text"]
+
+    def records(self, skimmed: Skimmed) -> pl.DataFrame:
+        """The records with their times and raw texts as a frame; `text` is left empty."""
+        rows, stretch = skimmed.rows, skimmed.stretch
+        count = len(rows)
+        raw = pl.concat(
+            [_NO_TEXT, *(lines.split_lines(text, self._layout.encoding)[0] for text in stretch.texts)]
+        )
+        raw = raw if len(raw) == count else raw.gather(rows)
+        shapes = stretch.shapes[rows]
+        level = self._facts.levels[shapes]
+        if len(skimmed.whole):
+            known = skimmed.whole.filter(pl.col("row").is_in(rows))
+            places = np.searchsorted(rows, known["row"].to_numpy())
+            raw = raw.scatter(places, known["raw"])
+            level[places] = known["level"].to_numpy()
+        times = self._times(stretch, rows, shapes, raw)
+        untimed = times.null_count()
+        if untimed:
+            self._telemetry.notes["without_time"] += untimed
+        text = pl.Series([""], dtype=pl.String)
+        stream = pl.Series([self._layout.stream], dtype=pl.String)
+        source = pl.Series([stretch.source], dtype=pl.String)
+        names = pl.Series(self.services, dtype=pl.String)
+        return pl.DataFrame(
+            {
+                "time": times,
+                "service": names.gather(skimmed.services),
+                "level": level,
+                "text": text.new_from_index(0, count),
+                "raw": raw,
+                "stream": stream.new_from_index(0, count),
+                "source": source.new_from_index(0, count),
+                "line": skimmed.numbers,
+                "lines": pl.Series(skimmed.spans, dtype=pl.UInt32),
+                "document": pl.Series([None], dtype=pl.String).new_from_index(0, count),
+                "template": skimmed.templates,
+            },
+            schema={**RECORD_SCHEMA, "template": pl.Int32},
+        )
+
+    def _times(
+        self, stretch: Stretch, rows: NDArray[np.int64], shapes: NDArray[np.int32], raw: pl.Series
+    ) -> pl.Series:
+        """The time of each record: read where its shape has it, else as any header is read."""
+        layout = self._layout
+        forms = layout.header.times
+        found = np.full(len(rows), NO_TIME)
+        if self._letters is not None:
+            places = self._facts.times[shapes]
+            for text, starts, begin, end in zip(
+                stretch.texts, stretch.starts, stretch.bounds, stretch.bounds[1:], strict=False
+            ):
+                here = slice(*np.searchsorted(rows, (begin, end)))
+                at = np.where(places[here] >= 0, starts[rows[here] - begin] + places[here], -1)
+                found[here] = moments(text, at.astype(np.int32), self._letters)
+            unread = np.flatnonzero((found == NO_TIME) & (places != _UNTIMED))
+        else:
+            unread = np.arange(len(rows))
+        times = pl.Series("time", found).set(pl.Series(found == NO_TIME), None).cast(RECORD_SCHEMA["time"])
+        if unread.size and forms:
+            texts = header_parts(raw.gather(unread) if len(unread) < len(raw) else raw, layout.header)[
+                "time_inner"
+            ]
+            none = times.gather(unread)
+            read, self._calendar = header_times(none, texts, forms, layout.zone, self._calendar)
+            times = times.scatter(unread, read) if len(unread) < len(times) else read
+        return times.alias("time")
+
+    def _places(self, parts: pl.DataFrame) -> NDArray[np.int32]:
+        """Where the time begins in lines of these shapes."""
+        if self._letters is None:
+            return np.full(len(parts), _UNKNOWN, dtype=np.int32)
+        timed = parts.select("raw", "time_inner").iter_rows()
+        return np.asarray(
+            [_UNTIMED if time is None else self._place(line) for line, time in timed], dtype=np.int32
+        )
+
+    def _place(self, line: str) -> int:
+        """Where the time begins in all lines of the shape of this one, or _UNKNOWN."""
+        match = next((match for match in (header.match(line) for header in self._headers) if match), None)
+        if match is None or match.start("time") < 0:
+            return _UNKNOWN
+        before = line[: match.start("time")]
+        return len(before.encode()) if not _varies(before) else _UNKNOWN
 
     def _take(self, buffer: Buffer) -> None:
         text = buffer.data
@@ -271,6 +376,7 @@ class Skimmer:
             {name: flag.to_numpy() for name, flag in zip(_FLAGS, [*flags.get_columns(), blank], strict=True)},
             levels(parts).cast(pl.UInt8).to_numpy(),
             np.asarray(codes, dtype=np.int32),
+            self._places(parts),
             np.full(len(fresh), _UNKNOWN, dtype=np.int32),
             text.to_list(),
         )
@@ -311,7 +417,7 @@ class Skimmer:
             apart |= np.isin(rows, long)
         several = np.flatnonzero(apart)
         if not several.size and (facts.templates != _UNKNOWN).all():
-            return self._kept(stretch, rows, spans, shapes, facts.templates[shapes])
+            return self._kept(stretch, rows, spans, shapes, facts.templates[shapes], _NOTHING_WHOLE)
         alone = np.flatnonzero(~apart)
         first = np.full(len(facts), -1, dtype=np.int64)  # for each shape, the first record that it is all of
         first[shapes[alone][::-1]] = alone[::-1]
@@ -337,21 +443,23 @@ class Skimmer:
             facts.texts[shape] = ""
         templates = facts.templates[shapes]
         templates[several] = codes[len(new) :]
-        return self._kept(stretch, rows, spans, shapes, templates)
+        whole = whole.with_columns(row=pl.Series(rows[several], dtype=pl.Int64))
+        return self._kept(stretch, rows, spans, shapes, templates, whole)
 
-    def _kept(
+    def _kept(  # noqa: PLR0913, PLR0917  (what a record has)
         self,
         stretch: Stretch,
         rows: NDArray[np.int64],
         spans: NDArray[np.int64],
         shapes: NDArray[np.int32],
         templates: NDArray[np.int32],
+        whole: pl.DataFrame,
     ) -> Skimmed:
         """The records that no rule says to ignore."""
         kept = self._miner.kept(templates)
         if not kept.all():
             rows, spans, shapes, templates = rows[kept], spans[kept], shapes[kept], templates[kept]
-        return Skimmed(stretch, rows, spans, templates, self._named(stretch, rows, shapes))
+        return Skimmed(stretch, rows, spans, templates, self._named(stretch, rows, shapes), whole)
 
     def _named(
         self, stretch: Stretch, rows: NDArray[np.int64], shapes: NDArray[np.int32]

@@ -14,7 +14,7 @@ from logad import shapes
 from logad.canonical import canonical
 from logad.kernel import loading
 from logad.kernel.numbered import Numbered
-from logad.kernel.passes import flatten
+from logad.kernel.passes import Compiled
 from logad.shapes import Shapes, flattened
 
 PLAINLY, COMPILED = 1 << 60, 0
@@ -186,7 +186,7 @@ def test_a_million_unique_lines_are_held_in_bounded_tables(worth):
 def test_the_compiled_pass_writes_canonical_texts_as_the_oracle_does(text):
     list(Shapes(worth_compiling=COMPILED).number(b"-"))  # it is compiled now
     lines = text.decode("utf-8", "surrogateescape")
-    assert flatten(text, loading.compiled()).decode("utf-8", "surrogateescape") == canonical(lines)
+    assert Compiled.found().flatten(text).decode("utf-8", "surrogateescape") == canonical(lines)
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"])), max_size=20))

@@ -66,42 +66,36 @@ def buffers(text: bytes, cuts: list[int], *, first_line: int = 1) -> list[Buffer
 
 def skimmed(layout, pieces, miner, telemetry):
     skimmer = Skimmer(layout, miner, telemetry)
-    found = [part for piece in pieces for part in skimmer.push(piece)] + list(skimmer.flush())
-    names = skimmer.services
-    return [
-        (int(line), int(span), names[service], int(code))
-        for part in found
-        for line, span, service, code in zip(
-            part.numbers, part.spans, part.services, part.templates, strict=True
-        )
-    ]
+    frames = [skimmer.records(part) for piece in pieces for part in skimmer.push(piece)]
+    return told(frames + [skimmer.records(part) for part in skimmer.flush()])
 
 
 def recorded(layout, pieces, miner, telemetry):
     recorder = Recorder(layout, telemetry)
-    frames = [miner.assign(recorder.push(piece)) for piece in pieces] + [miner.assign(recorder.flush())]
-    return [
-        (line, span, service, code)
-        for frame in frames
-        for line, span, service, code in frame.select("line", "lines", "service", "template").iter_rows()
-    ]
+    return told([miner.assign(recorder.push(piece)) for piece in pieces] + [miner.assign(recorder.flush())])
+
+
+def told(frames):
+    columns = ("line", "lines", "service", "level", "time", "raw", "stream", "source", "document", "template")
+    return [row for frame in frames for row in frame.select(columns).iter_rows()]
 
 
 def both(text: bytes, cuts: list[int]) -> None:
+    """Check that the two ways of reading give the same."""
     layout = detect(text[: 1 << 20], "x.log", Overrides(), datetime(2024, 6, 1, tzinfo=UTC))
     assert suits(layout)
     pieces = buffers(text, cuts)
-    told = []
+    both_told = []
     for way in (skimmed, recorded):
         miner, telemetry = Miner(), Telemetry()
         records = way(layout, pieces, miner, telemetry)
         standing = miner.standing()
         texts = [miner.vocabulary[int(standing[code])].text for *_, code in records]
         severities = {template.text: template.severity for template in miner.vocabulary}
-        notes = {name: count for name, count in telemetry.notes.items() if count and name != "without_time"}
-        told.append(
+        notes = {name: count for name, count in telemetry.notes.items() if count}
+        both_told.append(
             (
-                [record[:3] for record in records],
+                [record[:-1] for record in records],
                 texts,
                 severities,
                 telemetry.records,
@@ -110,7 +104,7 @@ def both(text: bytes, cuts: list[int]) -> None:
                 notes,
             )
         )
-    for skimming_tells, recording_tells in zip(*told, strict=True):
+    for skimming_tells, recording_tells in zip(*both_told, strict=True):
         assert skimming_tells == recording_tells
 
 
@@ -123,6 +117,7 @@ def test_the_records_are_those_of_reading_record_by_record(lines, together, data
     cuts = data.draw(st.lists(st.integers(0, 2000), max_size=4))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(skimming, "_TOGETHER", together)
+        patch.setattr(shapes, "WORTH_LOADING", 0 if together > 1 else 1 << 60)
         both("\n".join(lines + chosen).encode() + b"\n", cuts)
 
 
@@ -161,6 +156,18 @@ def test_real_logs_are_read_alike(name, cuts):
         print(f"skipped: no {path}")
         pytest.skip("the open logs are not here")
     both(path.read_bytes(), cuts)
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["17/06/09 20:10:{:02}", "081109 2036{:02}", "2024-05-01T10:00:{:02}.125Z", "2024-05-01 10:00:{:02}+02:00",
+     "11178385{:02}", "1117838{:02}.25", "[x 5] 2024-05-01 10:00:{:02}", "Dec 31 23:59:{:02}",
+     "05/Dec/2024:10:00:{:02} +0100", "05 Dec 2024 10:00:{:02},7", "n1.log.{} 2024-05-01 10:00:01"],
+)  # fmt: skip
+def test_times_are_read_alike_in_whatever_way_they_are_written(monkeypatch, time):
+    monkeypatch.setattr(shapes, "WORTH_LOADING", 0)
+    lines = [f"{time.format(n % 60)} INFO served {n} requests" for n in range(200)]
+    both("\n".join(lines).encode(), [1000, 3000])
 
 
 def test_a_large_log_is_read_alike_with_the_compiled_pass():

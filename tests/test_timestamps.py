@@ -1,6 +1,7 @@
 import re
 from datetime import UTC, datetime
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,10 @@ from hypothesis import strategies as st
 
 from logad.errors import UsageError
 from logad.formats import timestamps
-from logad.formats.timestamps import FORMATS, Calendar
+from logad.formats.timestamps import FORMATS, Calendar, letters
+from logad.kernel.passes import Compiled
+from logad.shapes import Shapes
+from logad.windows import NO_TIME
 
 SAMPLES = {
     "ISO 8601": {
@@ -27,6 +31,10 @@ SAMPLES = {
     "month day year": {"Jun 14 2005 15:16:01": "2005-06-14T15:16:01"},
     "month day": {"Jun 14 15:16:01": "2024-06-14T15:16:01", "Nov 9 12:01:01": "2024-11-09T12:01:01"},
     "yy/mm/dd": {"17/06/09 20:10:40": "2017-06-09T20:10:40"},
+    "mm/dd/yyyy, twelve hours": {
+        "12/31/2024 1:02:03 PM": "2024-12-31T13:02:03",
+        "1/2/2024, 11:02:03 am": "2024-01-02T11:02:03",
+    },
     "mm/dd/yyyy": {"12/31/2024 10:00:00": "2024-12-31T10:00:00"},
     "dd.mm.yyyy": {"31.12.2024 10:00:00": "2024-12-31T10:00:00"},
     "yymmdd HHMMSS": {"081109 203615": "2008-11-09T20:36:15"},
@@ -129,3 +137,53 @@ def test_no_text_makes_a_format_fail(texts):
         read, _ = timestamps.parse(pl.Series(texts, dtype=pl.String), form, "UTC", Calendar(2024, 1))
         assert len(read) == len(texts)
         assert read.dtype == pl.Datetime("us", "UTC")
+
+
+MOMENTS = st.datetimes(datetime.fromisoformat("1970-01-02"), datetime.fromisoformat("2069-01-01"))
+READ = [form for form in FORMATS if letters(form, "UTC")]
+PIECES = st.sampled_from(
+    [" ", "T", "Z", " UTC", "+01:00", " -0100", ",", ".5", ":7", "]", "x", "", "9", " INFO", "-"]
+)
+
+
+@pytest.mark.parametrize("form", READ, ids=lambda form: form.name)
+@given(moments=st.lists(st.tuples(MOMENTS, PIECES, PIECES), min_size=1))
+@settings(max_examples=40, deadline=None)
+def test_the_compiled_pass_reads_times_as_polars_does_or_leaves_them(form, moments):
+    """What follows a time may belong to it: then nothing is read, and the other way is taken."""
+    list(Shapes(worth_compiling=0).number(b"-"))
+    if form.formats:
+        told = form.formats[0].replace("%.f", ".%f")
+        texts = [moment.strftime(told) + first + more for moment, first, more in moments]
+    else:
+        texts = [f"{int(moment.timestamp()) % 10**9 + 10**9}{first}{more}" for moment, first, more in moments]
+    column = "\n".join(texts) + "\n" + " " * 64
+    places = np.cumsum([0, *(len(text) + 1 for text in texts[:-1])]).astype(np.int32)
+    found = Compiled.found().moments(column.encode(), places, letters(form, "UTC"))
+    whole = pl.Series(texts).str.extract(rf"^({form.pattern})")
+    read, _ = timestamps.parse(whole, form, "UTC")
+    expected = read.dt.epoch("us").to_list()
+    for moment, known, text in zip(found.tolist(), expected, texts, strict=True):
+        assert moment in (known, NO_TIME), text
+    assert NO_TIME not in found[[not first and not more for _, first, more in moments]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2023-02-29 00:00:00", "2024-13-01 00:00:00", "2024-00-01 00:00:00", "2024-01-00 00:00:00",
+     "2024-04-31 00:00:00", "2024-01-01 24:00:00", "2024-01-01 00:60:00", "2024-01-01 00:00:60",
+     "1969-12-31 23:59:59", "2024-01-01x00:00:00", "2O24-01-01 00:00:00", "2024-1-01 00:00:00 "],
+)  # fmt: skip
+def test_what_is_no_time_is_not_read_by_the_compiled_pass(text):
+    list(Shapes(worth_compiling=0).number(b"-"))
+    padded = text.encode() + b"\n" * 65
+    assert Compiled.found().moments(padded, np.zeros(1, dtype=np.int32), b"Y-m-dTH:M:Sf").tolist() == [
+        NO_TIME
+    ]
+
+
+def test_no_time_is_read_where_the_text_may_end_before_it():
+    list(Shapes(worth_compiling=0).number(b"-"))
+    text = b"2024-01-01 00:00:00\n"
+    places = np.asarray([-1, 0, 5, 1000], dtype=np.int32)
+    assert Compiled.found().moments(text, places, b"Y-m-dTH:M:Sf").tolist() == [NO_TIME] * 4

@@ -32,7 +32,8 @@ def start_rows(
     [True, False, True]
     """
     flags = line_flags(parts, starts, regex)
-    return opening_rows(*(flags[name].to_numpy() for name in flags.columns), blank, starts)
+    told = {name: flags[name].to_numpy() for name in flags.columns}
+    return opening_rows(**told, blank=blank, starts=starts)
 
 
 def line_flags(parts: pl.DataFrame, starts: Starts, regex: str | None) -> pl.DataFrame:
@@ -53,7 +54,8 @@ def line_flags(parts: pl.DataFrame, starts: Starts, regex: str | None) -> pl.Dat
     return pl.DataFrame({"opens": opens, "raised": raised, "indented": indented, "partial": parts["partial"]})
 
 
-def opening_rows(  # noqa: PLR0913, PLR0917  (a flag each)
+def opening_rows(  # noqa: PLR0913  (a flag each)
+    *,
     opens: NDArray[np.bool_],
     raised: NDArray[np.bool_],
     indented: NDArray[np.bool_],

@@ -89,7 +89,7 @@ FORMATS: Final[tuple[TimeFormat, ...]] = (
     TimeFormat(
         "mm/dd/yyyy, twelve hours",
         r"\d{1,2}/\d{1,2}/\d{4},? \d{1,2}:\d{2}:\d{2} (?i:[ap]m)",
-        ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y, %I:%M:%S %p"),
+        ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y. %I:%M:%S %p"),
     ),
     TimeFormat(
         "mm/dd/yyyy", rf"\d{{2}}/\d{{2}}/\d{{4}}[, ]{{1,2}}{_CLOCK}{_FRACTION}", ("%m/%d/%Y %H:%M:%S%.f",)
@@ -123,7 +123,12 @@ FORMATS: Final[tuple[TimeFormat, ...]] = (
 # Dates whose order of day and month only the values tell: tried in this order against the sample.
 _VARIANTS: Final[dict[str, tuple[str, ...]]] = {
     "yy/mm/dd": ("%y/%m/%d %H:%M:%S%.f", "%m/%d/%y %H:%M:%S%.f", "%d/%m/%y %H:%M:%S%.f"),
-    "mm/dd/yyyy, twelve hours": ("%m/%d/%Y %I:%M:%S %p", "%d/%m/%Y %I:%M:%S %p"),
+    "mm/dd/yyyy, twelve hours": (
+        "%m/%d/%Y %I:%M:%S %p",
+        "%d/%m/%Y %I:%M:%S %p",
+        "%m/%d/%Y. %I:%M:%S %p",
+        "%d/%m/%Y. %I:%M:%S %p",
+    ),
     "mm/dd/yyyy": ("%m/%d/%Y %H:%M:%S%.f", "%d/%m/%Y %H:%M:%S%.f"),
 }
 _GIVEN: Final = ", as given"
@@ -231,6 +236,26 @@ def parse(
     dated = _with_base(texts, form, column)
     formats = tuple(("%Y " if form.lacks == "year" else "%Y-%m-%d ") + text for text in form.formats)
     return _strptime(dated, formats, zone), Calendar(int(bases[-1]), int(positions[valid[-1]]))
+
+
+def letters(form: TimeFormat, zone: str) -> bytes | None:
+    """The format as `logad.kernel.passes.moments` reads it, or None: there is more to it than that.
+
+    >>> letters(FORMATS[0], "UTC"), letters(FORMATS[-1], "UTC")
+    (b'Y-m-dTH:M:Sf', None)
+    """
+    if form.lacks or zone != "UTC":
+        return None
+    if not form.formats:
+        return b"s" if form.pattern.startswith(r"[12]\d{9}(") else None
+    told = form.formats[0].replace("%.f", "%f")
+    pieces = re.findall(r"%.|[^%]", told)
+    if any(piece[0] == "%" and piece[1] not in "YymdHMSbf" for piece in pieces) or re.search(
+        "[A-Za-z]", re.sub("%.", "", told)
+    ):
+        return None
+    blank = "T" if "[T ]" in form.pattern else " "
+    return "".join(piece[-1] if piece != " " else blank for piece in pieces).encode()
 
 
 def first_calendar(texts: list[str], form: TimeFormat, modified: datetime) -> Calendar:

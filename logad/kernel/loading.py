@@ -15,7 +15,7 @@ from typing import Final
 import llvmlite.binding as llvm
 
 _PREFIX: Final = "logad_"
-_WORDS: Final = {"line_shapes": 11, "flatten": 3}  # how many each function takes
+_WORDS: Final = {"line_shapes": 11, "flatten": 3, "moments": 6}  # how many each function takes
 _MARK: Final = hashlib.sha256().digest_size
 _SOURCES: Final = (Path(__file__).with_name("source.py"), Path(__file__).parents[1] / "canonical.py")
 
@@ -26,6 +26,7 @@ class Passes:
 
     line_shapes: Callable[..., int]
     flatten: Callable[..., int]
+    moments: Callable[..., int]
 
 
 def compiled(tell: Callable[[str], None] | None = None) -> Passes | None:
@@ -88,10 +89,10 @@ def _object() -> bytes:
         wrapped = cfunc(types.uint64(*[types.uint64] * words))(getattr(source, name))
         part = llvm.parse_assembly(wrapped.inspect_llvm())
         for defined in part.functions:
-            if defined.name.startswith("cfunc."):
-                defined.linkage = "internal"
-            elif not defined.is_declaration:
+            if f"{len(name)}{name}B" in defined.name and not defined.name.startswith("cfunc."):
                 defined.name = _PREFIX + name
+            elif not defined.is_declaration:
+                defined.linkage = "internal"
         module.link_in(part)
     passes = llvm.create_new_module_pass_manager()
     passes.add_global_dead_code_eliminate_pass()

@@ -1,17 +1,19 @@
 """The compiled passes as plain functions of bytes: they give them room to look around in."""
 
 from collections.abc import Iterator
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from logad.kernel.loading import Passes
+from logad.kernel.loading import Passes, compiled
 from logad.kernel.numbered import Numbered
 
 BEFORE: Final = 64  # bytes in front of a text, more than the passes look at
 BEHIND: Final = 128  # and behind it
 _NEWLINE: Final = ord("\n")
+_LONGEST_TIME: Final = 64  # bytes of a time and of what follows it: a fraction has at most nine digits
 _MOST_GROWTH: Final = 3  # a single digit is written as three
 
 
@@ -66,12 +68,43 @@ class LineTable:
         )
 
 
-def flatten(text: bytes, passes: Passes) -> bytes:
-    """The canonical form of a text, which may have many lines."""
-    room, _ = _laid_out(text, np.empty(0, dtype=np.uint8))
-    out = np.empty(_MOST_GROWTH * len(text) + BEHIND, dtype=np.uint8)
-    written = passes.flatten(room.ctypes.data + BEFORE, len(text), out.ctypes.data)
-    return out[:written].tobytes()
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The other passes."""
+
+    _passes: Passes
+
+    @classmethod
+    def found(cls) -> Self | None:
+        """The passes where an earlier run has left them."""
+        try:
+            passes = compiled()
+        except (ImportError, OSError, RuntimeError):
+            return None
+        return None if passes is None else cls(passes)
+
+    def flatten(self, text: bytes) -> bytes:
+        """The canonical form of a text, which may have many lines."""
+        room, _ = _laid_out(text, np.empty(0, dtype=np.uint8))
+        out = np.empty(_MOST_GROWTH * len(text) + BEHIND, dtype=np.uint8)
+        written = self._passes.flatten(room.ctypes.data + BEFORE, len(text), out.ctypes.data)
+        return out[:written].tobytes()
+
+    def moments(self, text: bytes, places: NDArray[np.int32], letters: bytes) -> NDArray[np.int64]:
+        """The times written at these places of a text, microseconds since 1970, or the least integer.
+
+        What the letters mean, is told by `logad.kernel.source.moments`. None is read at a place below 0, or
+        where less of the text is left than a time may take.
+        """
+        found = np.full(len(places), np.iinfo(np.int64).min)
+        inside = np.flatnonzero((places >= 0) & (places < len(text) - _LONGEST_TIME))
+        chosen = np.ascontiguousarray(places[inside], dtype=np.int32)
+        read = np.empty(len(chosen), dtype=np.int64)
+        written, told = np.frombuffer(text, dtype=np.uint8), np.frombuffer(letters, dtype=np.uint8)
+        at = (written.ctypes.data, chosen.ctypes.data, len(chosen), told.ctypes.data, len(told))
+        self._passes.moments(*at, read.ctypes.data)
+        found[inside] = read
+        return found
 
 
 def _laid_out(text: bytes, room: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:

@@ -30,6 +30,11 @@ _WORD, _NUMBER, _PIECE, _LONG, _HEX, _NAMED, _MEASURED, _SHORT_MEASURED, _HOUR, 
 _SIZES = tuple(map(np.uint64, CHAINED))
 _LONG_SIZE, _HEX_SIZE, _UNIT_SIZE = np.uint64(LONG), np.uint64(HEX_RUN), np.uint64(MOST_UNIT)
 
+_NO_TIME = np.uint64(1) << np.uint64(63)  # the least int64
+_MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = tuple(np.uint64(int.from_bytes(name.encode())) for name in _MONTH_NAMES)
+_UTC, _GMT = (np.uint64(int.from_bytes(name)) for name in (b"UTC", b"GMT"))
+
 _I1, _I8, _I64 = ir.IntType(1), ir.IntType(8), ir.IntType(64)
 
 
@@ -111,19 +116,19 @@ _store8, _store32, _store64 = _storing(8), _storing(32), _storing(64)
 _trailing, _leading, _ones = _counting("llvm.cttz"), _counting("llvm.ctlz"), _counting("llvm.ctpop")
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _lowest(count: Word) -> Word:
     """A mask of the `count` lowest bits, 0 to 64 of them."""
     return _ALL if count >= _WINDOW else (_ONE << count) - _ONE
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _mixed(state: Word, word: Word) -> Word:
     state = (state ^ word) * _FACTOR
     return state ^ (state >> np.uint64(32))
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _hashed(state: Word, start: Word, end: Word) -> Word:
     """The hash of the text from `start` to `end` on top of what was hashed; reads up to 7 bytes behind it."""
     while start + _EIGHT <= end:
@@ -135,12 +140,12 @@ def _hashed(state: Word, start: Word, end: Word) -> Word:
     return _mixed(state, rest)  # bytes of zero at the end count
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _is_hex(byte: Word) -> Word:
     return byte - np.uint64(48) < np.uint64(10) or (byte | np.uint64(32)) - np.uint64(97) < np.uint64(6)
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _link(start: Word, end: Word) -> Word:
     """The `:` or `-` that chains a run to a hexadecimal digit beyond it, or zero."""
     byte = _load8(start - _ONE)
@@ -152,7 +157,7 @@ def _link(start: Word, end: Word) -> Word:
     return _ZERO
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _kind(start: Word, end: Word, digits: Word, first: Word, last: Word, all_hex: Word) -> Word:
     """The kind of a run with `digits` digits between its bytes `first` and `last`: as `canonical._flat`."""
     size = end - start
@@ -186,7 +191,7 @@ def _kind(start: Word, end: Word, digits: Word, first: Word, last: Word, all_hex
     return _OTHER
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _past(
     state: Word, cut: Word, start: Word, end: Word, digits: Word, first: Word, last: Word, all_hex: Word
 ) -> Word:
@@ -200,7 +205,7 @@ def _past(
     return state, start + last + _ONE if measured else end
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _run(start: Word) -> Word:
     """End, digits, first and last digit, and whether all is hexadecimal, of the run that begins here."""
     end = start
@@ -309,7 +314,7 @@ def line_shapes(
     return lines
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _put(out: Word, text: Word, end: Word) -> Word:
     """Copy a text; writes up to 7 bytes too many."""
     while text < end:
@@ -320,7 +325,7 @@ def _put(out: Word, text: Word, end: Word) -> Word:
     return out
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _put_zeros(out: Word, count: Word) -> Word:
     for _ in range(count):
         _store8(out, np.uint64(48))
@@ -328,7 +333,7 @@ def _put_zeros(out: Word, count: Word) -> Word:
     return out
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _put_kind(out: Word, kind: Word, size: Word) -> Word:
     """Write how a value of this kind is written, without the letters that it keeps."""
     if kind == _HEX:
@@ -347,7 +352,7 @@ def _put_kind(out: Word, kind: Word, size: Word) -> Word:
     return out  # a name, or two digits of a chain with a unit
 
 
-@njit(inline="always")
+@njit(forceinline=True, error_model="numpy")
 def _put_letter(out: Word, letter: int) -> Word:
     _store8(out, np.uint64(letter))
     return out + _ONE
@@ -375,3 +380,139 @@ def flatten(text: Word, size: Word, out: Word) -> Word:
                 cut = place + last + _ONE if measured else run_end
         place = run_end
     return _put(out, cut, end) - begun
+
+
+@njit(error_model="numpy")
+def _two(at: Word) -> Word:
+    """The number that two digits write, or one above 99 where these are none."""
+    tens, ones = _load8(at) - np.uint64(48), _load8(at + _ONE) - np.uint64(48)
+    return tens * np.uint64(10) + ones if tens < np.uint64(10) and ones < np.uint64(10) else np.uint64(100)
+
+
+@njit(error_model="numpy")
+def _month(at: Word) -> Word:
+    """The month that three letters name, or one above 12."""
+    name = _load8(at) << np.uint64(16) | _load8(at + _ONE) << _EIGHT | _load8(at + _TWO)
+    for month in range(12):
+        if name == _MONTHS[month]:
+            return np.uint64(month + 1)
+    return np.uint64(100)
+
+
+@njit(error_model="numpy")
+def _goes_on(at: Word) -> Word:
+    """Whether what follows a time may belong to it: more digits, or a zone."""
+    byte = _load8(at)
+    if byte == np.uint64(32):
+        at += _ONE
+        byte = _load8(at)
+        word = byte << np.uint64(16) | _load8(at + _ONE) << _EIGHT | _load8(at + _TWO)
+        if byte == np.uint64(90) or word == _UTC or word == _GMT:
+            return True
+        return (byte == np.uint64(43) or byte == np.uint64(45)) and _two(at + _ONE) < np.uint64(100)
+    digit = byte - np.uint64(48) < np.uint64(10)
+    if byte == np.uint64(44) or byte == np.uint64(46) or byte == np.uint64(58):
+        return _load8(at + _ONE) - np.uint64(48) < np.uint64(10)
+    letter = (byte | np.uint64(32)) - np.uint64(97) < np.uint64(26)
+    return digit or letter or byte == np.uint64(43) or byte == np.uint64(45)
+
+
+@njit(error_model="numpy")
+def _days(year: Word, month: Word, day: Word) -> Word:
+    """Days since 1970-01-01 in the Gregorian calendar, from 1970 on."""
+    shifted = year - (_ONE if month <= _TWO else _ZERO)
+    era_year = shifted % np.uint64(400)
+    turned = (month + np.uint64(9)) % np.uint64(12)
+    of_year = (np.uint64(153) * turned + _TWO) // np.uint64(5) + day - _ONE
+    of_era = era_year * np.uint64(365) + era_year // np.uint64(4) - era_year // np.uint64(100) + of_year
+    return shifted // np.uint64(400) * np.uint64(146097) + of_era - np.uint64(719468)
+
+
+@njit(error_model="numpy")
+def _moment(at: Word, pattern: Word, size: Word) -> Word:
+    """Microseconds since 1970 of the time written at a place as a pattern says, or _NO_TIME."""
+    year, month, day = np.uint64(1970), _ONE, _ONE
+    hour, minute, second, micros = _ZERO, _ZERO, _ZERO, _ZERO
+    for place in range(size):
+        code = _load8(pattern + np.uint64(place))
+        if code == np.uint64(89):  # Y
+            century = _two(at)
+            year = century * np.uint64(100) + _two(at + _TWO)
+            if century > np.uint64(99) or _two(at + _TWO) > np.uint64(99) or year < np.uint64(1970):
+                return _NO_TIME
+            at += np.uint64(4)
+        elif code == np.uint64(102):  # f
+            byte = _load8(at)
+            if byte == np.uint64(46) or byte == np.uint64(44):
+                digit = _load8(at + _ONE) - np.uint64(48)
+                worth = np.uint64(100_000)
+                if digit < np.uint64(10):
+                    at += _ONE
+                for _ in range(9):
+                    if digit > np.uint64(9):
+                        break
+                    micros += digit * worth
+                    worth //= np.uint64(10)
+                    at += _ONE
+                    digit = _load8(at) - np.uint64(48)
+        elif code == np.uint64(115):  # s
+            second = _ZERO
+            for _ in range(10):
+                digit = _load8(at) - np.uint64(48)
+                if digit > np.uint64(9):
+                    return _NO_TIME
+                second = second * np.uint64(10) + digit
+                at += _ONE
+            return _NO_TIME if _goes_on(at) else second * np.uint64(1_000_000)
+        elif code == np.uint64(98):  # b
+            month = _month(at)
+            at += np.uint64(3)
+        elif code == np.uint64(84):  # T
+            if _load8(at) != np.uint64(84) and _load8(at) != np.uint64(32):
+                return _NO_TIME
+            at += _ONE
+        elif (code | np.uint64(32)) - np.uint64(97) < np.uint64(26):
+            number = _two(at)
+            if number > np.uint64(99):
+                return _NO_TIME
+            at += _TWO
+            if code == np.uint64(121):  # y
+                year = number + (np.uint64(2000) if number < np.uint64(70) else np.uint64(1900))
+            elif code == np.uint64(109):  # m
+                month = number
+            elif code == np.uint64(100):  # d
+                day = number
+            elif code == np.uint64(72):  # H
+                hour = number
+            elif code == np.uint64(77):  # M
+                minute = number
+            else:  # S
+                second = number
+        else:
+            if _load8(at) != code:
+                return _NO_TIME
+            at += _ONE
+    if month - _ONE > np.uint64(11) or day == _ZERO or hour > np.uint64(23):
+        return _NO_TIME
+    if minute > np.uint64(59) or second > np.uint64(59) or _goes_on(at):
+        return _NO_TIME
+    following = _days(year + month // np.uint64(12), month % np.uint64(12) + _ONE, _ONE)
+    days = _days(year, month, day)
+    if days >= following:
+        return _NO_TIME
+    return (days * np.uint64(86400) + hour * np.uint64(3600) + minute * np.uint64(60) + second) * np.uint64(
+        1_000_000
+    ) + micros
+
+
+def moments(text: Word, places: Word, count: Word, pattern: Word, size: Word, out: Word) -> Word:
+    """Write the times at `count` places (int32) of a text: int64 microseconds since 1970, or _NO_TIME.
+
+    The pattern, of `size` letters: Y is a year, y two digits of it, m, d, H, M and S two digits each, b a
+    month's name, T a blank or T, f a fraction if there is one, s ten digits of seconds since 1970; else a
+    byte that stands there. A time that seems to go on is none. Behind each place lie 64 bytes at least.
+    """
+    for row in range(count):
+        place = text + _load32(places + np.uint64(row) * np.uint64(4))
+        _store64(out + np.uint64(row) * _EIGHT, _moment(place, pattern, size))
+    return _ZERO
