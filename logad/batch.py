@@ -189,7 +189,7 @@ class _Skimming:
     def __init__(
         self, layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
     ) -> None:
-        self._skimmer = Skimmer(layout, miner, telemetry, tell)
+        self._skimmer = Skimmer(layout, miner, telemetry, tell, timed=False)
 
     def push(self, buffer: Buffer) -> Iterator[tuple[Skimmed, Skimmer]]:
         for piece in self._skimmer.push(buffer):

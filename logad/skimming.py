@@ -147,11 +147,18 @@ class Skimmer:
     """Reads one stream; gives the records that a `Recorder` and the miner's `assign` would give.
 
     A line's shape decides whether it begins a record, its level, and the template of a record that it is all
-    of; records of several lines are read as a whole. Shapes are numbered while the next bytes are read.
+    of; records of several lines are read as a whole. Shapes are numbered while the next bytes are read. Where
+    `records` is not asked for, leave out what it takes to be fast: `timed`.
     """
 
     def __init__(
-        self, layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None] = lambda _: None
+        self,
+        layout: Layout,
+        miner: Miner,
+        telemetry: Telemetry,
+        tell: Callable[[str], None] = lambda _: None,
+        *,
+        timed: bool = True,
     ) -> None:
         self._layout = layout
         self._miner = miner
@@ -163,6 +170,7 @@ class Skimmer:
         self._facts = _Facts.none()
         self._first = 0  # of the facts: the first of those that the numbers of shapes count from
         self._names: dict[str, int] = {}
+        self._timed = timed
         self._calendar = layout.calendar
         self._headers = [re.compile(pattern) for pattern in layout.header.patterns]
         forms = layout.header.times
@@ -262,20 +270,26 @@ class Skimmer:
 
     def _places(self, parts: pl.DataFrame) -> NDArray[np.int32]:
         """Where the time begins in lines of these shapes."""
-        if self._letters is None:
-            return np.full(len(parts), _UNKNOWN, dtype=np.int32)
-        timed = parts.select("raw", "time_inner").iter_rows()
-        return np.asarray(
-            [_UNTIMED if time is None else self._place(line) for line, time in timed], dtype=np.int32
+        places = np.full(len(parts), _UNKNOWN, dtype=np.int32)
+        if self._letters is None or not self._timed:
+            return places
+        timed = parts.select(
+            "raw", "time_inner", place=pl.col("raw").str.find(pl.col("time_inner"), literal=True)
         )
+        places[timed["time_inner"].is_null().to_numpy()] = _UNTIMED
+        # What stands before is the same text in all lines of a shape, or it tells nothing of where they begin.
+        timed = timed.with_row_index("row").with_columns(before=pl.col("raw").str.head(pl.col("place")))
+        for (before, place), like in (
+            timed.drop_nulls("place").partition_by("before", "place", as_dict=True).items()
+        ):
+            if not _varies(str(before)) and self._begins(like["raw"][0]) == len(str(before)):
+                places[like["row"].to_numpy()] = place
+        return places
 
-    def _place(self, line: str) -> int:
-        """Where the time begins in all lines of the shape of this one, or _UNKNOWN."""
+    def _begins(self, line: str) -> int:
+        """The character at which the header's time begins in a line, or -1."""
         match = next((match for match in (header.match(line) for header in self._headers) if match), None)
-        if match is None or match.start("time") < 0:
-            return _UNKNOWN
-        before = line[: match.start("time")]
-        return len(before.encode()) if not _varies(before) else _UNKNOWN
+        return -1 if match is None else match.start("time")
 
     def _take(self, buffer: Buffer) -> None:
         text = buffer.data
