@@ -30,7 +30,10 @@ def grouped(
 def assembled(
     kind: WindowKind, table: pl.DataFrame, rows: pl.DataFrame, vocabulary: tuple[Template, ...]
 ) -> Windows:
-    """Windows from a table with `_window` (0, 1, ...) and the rows of its records, sorted by `_window`."""
+    """Windows from a table with `_window` (0, 1, ...) and the rows of its records, sorted by `_window`.
+
+    A column `_row` says where each record stands in another frame, which then takes the place of this one.
+    """
     last_line = pl.col("line") + pl.col("lines").cast(pl.Int64) - 1
     known = pl.col("line") > 0
     spans = rows.group_by("_window", maintain_order=True).agg(
@@ -55,7 +58,7 @@ def assembled(
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         rows["template"].cast(pl.Int32).to_numpy(),
         times,
-        np.arange(rows.height, dtype=np.int64),
+        rows["_row"].cast(pl.Int64).to_numpy() if "_row" in rows else np.arange(rows.height, dtype=np.int64),
         vocabulary,
         rows.drop(internal),
     )

@@ -130,16 +130,19 @@ def flattened(texts: Sequence[str]) -> list[str]:
     return passes.flatten(whole).decode("utf-8", "surrogateescape").split("\n")
 
 
-def moments(text: bytes, places: NDArray[np.int32], letters: bytes) -> NDArray[np.int64]:
-    """Times written at places of a text, microseconds since 1970; the least integer where none was read.
+def moments(
+    text: bytes, lines: NDArray[np.int32], places: NDArray[np.int32], letters: bytes
+) -> NDArray[np.int64]:
+    """Times in some lines of a text, microseconds since 1970; the least integer where none was read.
 
-    The letters say how they are written: see `logad.formats.timestamps.letters`. None is read where it would
+    The letters say how they are written: see `logad.formats.timestamps.letters`. `lines` are where the lines
+    begin, `places` where in them the times do: see `logad.kernel.numbered.place`. None is read where it would
     take longer to begin than to read them in another way, nor at a place below 0.
     """
     passes = _loaded(len(text))
     if passes is None:
         return np.full(len(places), np.iinfo(np.int64).min)
-    return passes.moments(text, places, letters)
+    return passes.moments(text, lines, places, letters)
 
 
 def _loaded(size: int) -> "Compiled | None":

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from logad.canonical import canonical
 from logad.formats import envelopes, lines, multiline, timestamps
-from logad.kernel.numbered import Numbered
+from logad.kernel.numbered import Numbered, place
 from logad.mining import Miner
 from logad.recording import (
     MOST_TEXT,
@@ -94,7 +94,7 @@ class _Facts:
     flags: dict[str, NDArray[np.bool_]]  # as `multiline.line_flags` tells them, and `blank`
     levels: NDArray[np.uint8]
     services: NDArray[np.int32]  # or _UNKNOWN
-    times: NDArray[np.int32]  # where in the line its time begins, or _UNTIMED, or _UNKNOWN
+    times: NDArray[np.int32]  # the `place` in the line where its time begins, or _UNTIMED, or _UNKNOWN
     templates: NDArray[np.int32]  # or _UNKNOWN
     texts: list[str]  # messages, empty once mined
 
@@ -253,8 +253,7 @@ class Skimmer:
                 stretch.texts, stretch.starts, stretch.bounds, stretch.bounds[1:], strict=False
             ):
                 here = slice(*np.searchsorted(rows, (begin, end)))
-                at = np.where(places[here] >= 0, starts[rows[here] - begin] + places[here], -1)
-                found[here] = moments(text, at.astype(np.int32), self._letters)
+                found[here] = moments(text, starts[rows[here] - begin], places[here], self._letters)
             unread = np.flatnonzero((found == NO_TIME) & (places != _UNTIMED))
         else:
             unread = np.arange(len(rows))
@@ -273,17 +272,18 @@ class Skimmer:
         places = np.full(len(parts), _UNKNOWN, dtype=np.int32)
         if self._letters is None or not self._timed:
             return places
-        timed = parts.select(
-            "raw", "time_inner", place=pl.col("raw").str.find(pl.col("time_inner"), literal=True)
-        )
-        places[timed["time_inner"].is_null().to_numpy()] = _UNTIMED
-        # What stands before is the same text in all lines of a shape, or it tells nothing of where they begin.
-        timed = timed.with_row_index("row").with_columns(before=pl.col("raw").str.head(pl.col("place")))
-        for (before, place), like in (
-            timed.drop_nulls("place").partition_by("before", "place", as_dict=True).items()
-        ):
-            if not _varies(str(before)) and self._begins(like["raw"][0]) == len(str(before)):
-                places[like["row"].to_numpy()] = place
+        time = pl.col("time_inner")
+        before = pl.col("raw").str.split_exact(time, 1).struct.field("field_0")
+        once = pl.col("raw").str.count_matches(time, literal=True) == 1
+        timed = parts.select("raw", time, before=pl.when(time.is_not_null()).then(before), once=once)
+        for row, (line, moment, ahead, single) in enumerate(timed.iter_rows()):
+            if moment is None:
+                places[row] = _UNTIMED
+            elif single or self._begins(line) == len(ahead):
+                *blanks, rest = ahead.split(" ")
+                # Blanks stand in the same places in all lines of a shape; values between them may be longer.
+                if not rest or not _varies(rest):
+                    places[row] = place(len(blanks), len(rest.encode()))
         return places
 
     def _begins(self, line: str) -> int:
@@ -315,7 +315,8 @@ class Skimmer:
             rows, spans, end = self._records(stretch, final=final)
         if rows.size:
             with self._telemetry.stage("mine"):
-                yield self._mined(stretch, rows, spans)
+                mined = self._mined(stretch, rows, spans)
+            yield mined
         self._carry(stretch, end)
 
     def _stretch(self, waiting: Sequence[_Waiting]) -> Stretch:

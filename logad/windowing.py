@@ -25,6 +25,8 @@ FEWEST_RESTING: Final = 1_000
 """Sessions that were judged are put to rest when they have so many records together."""
 
 _MICROSECONDS: Final = 1_000_000
+_NEEDED: Final = ("time", "service", "stream", "line", "lines", "template")
+"""What cutting looks at."""
 _MARK: Final = "_mark"  # the watermark when a record was released, microseconds
 
 
@@ -47,8 +49,9 @@ def cut(
     if windowing.kind is WindowKind.TIME and (few := int((far := stray(records["time"])).sum())):
         telemetry.notes["stray_time"] += few
         records = records.with_columns(pl.when(~far).then(pl.col("time")))
-    windower.push(records)
-    return windower.close(vocabulary, None, final=True)
+    windower.push(records.select("raw", *_NEEDED).with_row_index("_row"), without="raw")
+    windows = windower.close(vocabulary, None, final=True)
+    return replace(windows, records=records)
 
 
 class Windower:
@@ -74,8 +77,8 @@ class Windower:
         self.outwaited: dict[tuple[str, int], int] = {}
         """Sessions that the last `close` gave out after they were held: key and revision -> until when."""
 
-    def push(self, records: pl.DataFrame) -> None:
-        """Take records with their template codes, in the order of their stream."""
+    def push(self, records: pl.DataFrame, *, without: str | None = None) -> None:
+        """Take records with their template codes, in the order of their stream; a column may be dropped."""
         if records.is_empty():
             return
         if self.windowing.kind is WindowKind.SESSION:
@@ -84,7 +87,7 @@ class Windower:
             self._telemetry.unkeyed += int((keys.list.len() == 0).sum())
             records = records.filter(pl.col("key").list.len() > 0).explode("key")
         if not records.is_empty():
-            self._waiting.append(records)
+            self._waiting.append(records if without is None else records.drop(without))
 
     def close(
         self, vocabulary: tuple[Template, ...], watermark: int | None, *, final: bool = False

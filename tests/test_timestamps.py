@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from logad.errors import UsageError
 from logad.formats import timestamps
 from logad.formats.timestamps import FORMATS, Calendar, letters
+from logad.kernel.numbered import place
 from logad.kernel.passes import Compiled
 from logad.shapes import Shapes
 from logad.windows import NO_TIME
@@ -140,6 +141,7 @@ def test_no_text_makes_a_format_fail(texts):
 
 
 MOMENTS = st.datetimes(datetime.fromisoformat("1970-01-02"), datetime.fromisoformat("2069-01-01"))
+ZERO = np.zeros(1, dtype=np.int32)
 READ = [form for form in FORMATS if letters(form, "UTC")]
 PIECES = st.sampled_from(
     [" ", "T", "Z", " UTC", "+01:00", " -0100", ",", ".5", ":7", "]", "x", "", "9", " INFO", "-"]
@@ -157,9 +159,9 @@ def test_the_compiled_pass_reads_times_as_polars_does_or_leaves_them(form, momen
         texts = [moment.strftime(told) + first + more for moment, first, more in moments]
     else:
         texts = [f"{int(moment.timestamp()) % 10**9 + 10**9}{first}{more}" for moment, first, more in moments]
-    column = "\n".join(texts) + "\n" + " " * 64
+    column = "\n".join(texts) + "\n" + " " * 1000
     places = np.cumsum([0, *(len(text) + 1 for text in texts[:-1])]).astype(np.int32)
-    found = Compiled.found().moments(column.encode(), places, letters(form, "UTC"))
+    found = Compiled.found().moments(column.encode(), places, places * 0, letters(form, "UTC"))
     whole = pl.Series(texts).str.extract(rf"^({form.pattern})")
     read, _ = timestamps.parse(whole, form, "UTC")
     expected = read.dt.epoch("us").to_list()
@@ -176,14 +178,20 @@ def test_the_compiled_pass_reads_times_as_polars_does_or_leaves_them(form, momen
 )  # fmt: skip
 def test_what_is_no_time_is_not_read_by_the_compiled_pass(text):
     list(Shapes(worth_compiling=0).number(b"-"))
-    padded = text.encode() + b"\n" * 65
-    assert Compiled.found().moments(padded, np.zeros(1, dtype=np.int32), b"Y-m-dTH:M:Sf").tolist() == [
-        NO_TIME
-    ]
+    padded = text.encode() + b"\n" * 1000
+    assert Compiled.found().moments(padded, ZERO, ZERO, b"Y-m-dTH:M:Sf").tolist() == [NO_TIME]
 
 
 def test_no_time_is_read_where_the_text_may_end_before_it():
     list(Shapes(worth_compiling=0).number(b"-"))
     text = b"2024-01-01 00:00:00\n"
-    places = np.asarray([-1, 0, 5, 1000], dtype=np.int32)
-    assert Compiled.found().moments(text, places, b"Y-m-dTH:M:Sf").tolist() == [NO_TIME] * 4
+    places = np.asarray([-1, 0, 5, place(200, 200)], dtype=np.int32)
+    assert Compiled.found().moments(text, places * 0, places, b"Y-m-dTH:M:Sf").tolist() == [NO_TIME] * 4
+
+
+def test_a_time_is_found_behind_blanks_and_what_follows_them():
+    list(Shapes(worth_compiling=0).number(b"-"))
+    text = b"\nx 12 [2024-01-01 00:00:01] y\n" + b" " * 1000
+    found = Compiled.found().moments(text, ZERO + 1, ZERO + place(2, 1), b"Y-m-dTH:M:Sf")
+    assert found.tolist() == [int(datetime(2024, 1, 1, 0, 0, 1, tzinfo=UTC).timestamp()) * 1_000_000]
+    assert Compiled.found().moments(text, ZERO + 1, ZERO + place(1, 1), b"Y-m-dTH:M:Sf").tolist() == [NO_TIME]

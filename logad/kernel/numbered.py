@@ -1,9 +1,19 @@
-"""What is told of the lines of a text."""
+"""What the compiled passes and their callers agree on."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+REACH = 256
+"""A time begins at most so many bytes into a line."""
+NOWHERE = -1
+"""A place where no time is."""
+
+
+def place(blanks: int, more: int) -> int:
+    """Where a time begins in a line: so many bytes behind so many blanks; NOWHERE where that is too far."""
+    return blanks << 16 | more if blanks < REACH and more < REACH else NOWHERE
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logad.kernel.loading import Passes, compiled
-from logad.kernel.numbered import Numbered
+from logad.kernel.numbered import REACH, Numbered
 
 BEFORE: Final = 64  # bytes in front of a text, more than the passes look at
 BEHIND: Final = 128  # and behind it
 _NEWLINE: Final = ord("\n")
-_LONGEST_TIME: Final = 64  # bytes of a time and of what follows it: a fraction has at most nine digits
+_FARTHEST: Final = (
+    2 * REACH + 64
+)  # bytes from a line's begin to behind a time: a fraction has at most nine digits
 _MOST_GROWTH: Final = 3  # a single digit is written as three
 
 
@@ -90,19 +92,30 @@ class Compiled:
         written = self._passes.flatten(room.ctypes.data + BEFORE, len(text), out.ctypes.data)
         return out[:written].tobytes()
 
-    def moments(self, text: bytes, places: NDArray[np.int32], letters: bytes) -> NDArray[np.int64]:
-        """The times written at these places of a text, microseconds since 1970, or the least integer.
+    def moments(
+        self, text: bytes, lines: NDArray[np.int32], places: NDArray[np.int32], letters: bytes
+    ) -> NDArray[np.int64]:
+        """The times in some lines of a text, microseconds since 1970, or the least integer.
 
-        What the letters mean, is told by `logad.kernel.source.moments`. None is read at a place below 0, or
-        where less of the text is left than a time may take.
+        `lines` are where these begin in the text, `places` where in each a time does, as `numbered.place`
+        tells. What the letters mean, is told by `logad.kernel.source.moments`. None is read at a place below
+        0, or where less of the text is left than a time may reach.
         """
         found = np.full(len(places), np.iinfo(np.int64).min)
-        inside = np.flatnonzero((places >= 0) & (places < len(text) - _LONGEST_TIME))
+        inside = np.flatnonzero((places >= 0) & (lines < len(text) - _FARTHEST))
+        begins = np.ascontiguousarray(lines[inside], dtype=np.int32)
         chosen = np.ascontiguousarray(places[inside], dtype=np.int32)
         read = np.empty(len(chosen), dtype=np.int64)
         written, told = np.frombuffer(text, dtype=np.uint8), np.frombuffer(letters, dtype=np.uint8)
-        at = (written.ctypes.data, chosen.ctypes.data, len(chosen), told.ctypes.data, len(told))
-        self._passes.moments(*at, read.ctypes.data)
+        self._passes.moments(
+            written.ctypes.data,
+            begins.ctypes.data,
+            chosen.ctypes.data,
+            len(chosen),
+            told.ctypes.data,
+            len(told),
+            read.ctypes.data,
+        )
         found[inside] = read
         return found
 

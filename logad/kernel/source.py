@@ -16,6 +16,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from logad.canonical import CHAINED, HEX_RUN, LONG, MOST_UNIT
+from logad.kernel.numbered import REACH
 
 Word = Any
 """A word of 64 bits without a sign, or what llvmlite and numba hand around: neither has types."""
@@ -30,6 +31,7 @@ _WORD, _NUMBER, _PIECE, _LONG, _HEX, _NAMED, _MEASURED, _SHORT_MEASURED, _HOUR, 
 _SIZES = tuple(map(np.uint64, CHAINED))
 _LONG_SIZE, _HEX_SIZE, _UNIT_SIZE = np.uint64(LONG), np.uint64(HEX_RUN), np.uint64(MOST_UNIT)
 
+_REACH = np.uint64(REACH)
 _NO_TIME = np.uint64(1) << np.uint64(63)  # the least int64
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS = tuple(np.uint64(int.from_bytes(name.encode())) for name in _MONTH_NAMES)
@@ -505,14 +507,26 @@ def _moment(at: Word, pattern: Word, size: Word) -> Word:
     ) + micros
 
 
-def moments(text: Word, places: Word, count: Word, pattern: Word, size: Word, out: Word) -> Word:
-    """Write the times at `count` places (int32) of a text: int64 microseconds since 1970, or _NO_TIME.
+def moments(text: Word, lines: Word, places: Word, count: Word, pattern: Word, size: Word, out: Word) -> Word:
+    """Write the times in `count` lines of a text: int64 microseconds since 1970, or _NO_TIME.
 
+    `lines` (int32) says where the lines begin, `places` (int32) where in them a time does: times 65,536 the
+    blanks before it, and the bytes between the last of these and it.
     The pattern, of `size` letters: Y is a year, y two digits of it, m, d, H, M and S two digits each, b a
     month's name, T a blank or T, f a fraction if there is one, s ten digits of seconds since 1970; else a
-    byte that stands there. A time that seems to go on is none. Behind each place lie 64 bytes at least.
+    byte that stands there. A time that seems to go on is none. Behind each begin lie
+    as many bytes as a place may reach and a time takes.
     """
     for row in range(count):
-        place = text + _load32(places + np.uint64(row) * np.uint64(4))
-        _store64(out + np.uint64(row) * _EIGHT, _moment(place, pattern, size))
+        step = np.uint64(row) * np.uint64(4)
+        at, place = text + _load32(lines + step), _load32(places + step)
+        blanks = place >> np.uint64(16)
+        limit = at + _REACH
+        while blanks and at < limit:
+            blanks -= _ONE if _load8(at) == np.uint64(32) else _ZERO
+            at += _ONE
+        moment = _NO_TIME
+        if blanks == _ZERO:
+            moment = _moment(at + (place & np.uint64(0xFFFF)), pattern, size)
+        _store64(out + np.uint64(row) * _EIGHT, moment)
     return _ZERO
