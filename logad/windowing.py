@@ -261,7 +261,10 @@ class Windower:
         else:
             rows = closed.join(
                 table.select("_window", "_span", "service"), on=["_span", "service"], maintain_order="left"
-            ).sort("_window", maintain_order=True)
+            )
+            # Late records are released after what they stand before in time, or with it: as the input was cut.
+            moment = rows["time"].dt.epoch("us").fill_null(rows[_MARK])
+            rows = rows.sort("_window", *([] if moment.is_sorted() else [moment]), maintain_order=True)
         return assembled(self.windowing.kind, table, rows, vocabulary)
 
     def _span_table(self, closed: pl.DataFrame, first: int, end: int) -> pl.DataFrame:
