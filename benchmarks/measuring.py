@@ -20,6 +20,8 @@ HERE = Path(__file__).parent
 LIMIT_SECONDS = 900.0
 BESIDE = Path(sys.executable).with_name("logad")
 LOGAD = [str(BESIDE)] if BESIDE.exists() else [sys.executable, "-m", "logad"]
+ENVIRON = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""A program starts as it does for its users: without being compiled to byte code each time."""
 GIGABYTE = 10**9
 MEGABYTE = 10**6
 
@@ -60,6 +62,7 @@ def run(
             stdout=output,
             stderr=errors,
             cwd=folder,
+            env=ENVIRON,
         )
         if cap_bytes is not None:
             resource.prlimit(process.pid, resource.RLIMIT_AS, (cap_bytes, cap_bytes))

@@ -262,7 +262,7 @@ class Windower:
             rows = closed.join(
                 table.select("_window", "_span", "service"), on=["_span", "service"], maintain_order="left"
             )
-            # Late records are released after what they stand before in time, or with it: as the input was cut.
+            # Late records are released after what they precede in time, or with it, as the input was cut.
             moment = rows["time"].dt.epoch("us").fill_null(rows[_MARK])
             rows = rows.sort("_window", *([] if moment.is_sorted() else [moment]), maintain_order=True)
         return assembled(self.windowing.kind, table, rows, vocabulary)

@@ -60,6 +60,10 @@ def physical_lines(content: bytes) -> int:
      b'{"log":"a\\n","stream":"stdout","time":"2024-01-02T03:04:05Z"}', b"2024-01-02T03:04:05.1Z stdout P ab", b"a=1 b=2 c=3"]
 )).map(b"\n".join))  # fmt: skip
 def test_any_bytes_become_records_and_drops_that_account_for_every_line(content):
+    if b"\0" in content:
+        with pytest.raises(InputError, match="binary"):
+            read(content)
+        return
     records, telemetry = read(content)
     assert telemetry.lines == physical_lines(content)
     assert telemetry.received == telemetry.records + sum(telemetry.dropped.values())

@@ -1,4 +1,4 @@
-"""logad on batches of a hundred raw lines, as `watch` gets them: warm, without the start of a process.
+"""logad on batches of a hundred raw lines to a template each: warm, without the start of a process.
 
 python benchmarks/peers/batches.py LOG
 """
@@ -9,7 +9,8 @@ from pathlib import Path
 from clocked import clocked
 
 from logad.mining import Miner
-from logad.recording import Overrides, Recorder, detect
+from logad.recording import Overrides, detect
+from logad.skimming import Skimmer
 from logad.telemetry import Telemetry
 from logad.types import Buffer
 
@@ -21,10 +22,12 @@ def batches(path: Path) -> None:
     """Print what the batches after the first ones take."""
     lines = path.read_bytes().splitlines(keepends=True)
     miner = Miner()
-    recorder = Recorder(detect(b"".join(lines[:WARM_LINES]), path.name, Overrides(), None), Telemetry())
+    layout = detect(b"".join(lines[:WARM_LINES]), path.name, Overrides(), None)
+    skimmer = Skimmer(layout, miner, Telemetry(), timed=False)
 
     def mine(batch: list[bytes]) -> None:
-        miner.assign(recorder.push(Buffer(path.name, path.name, b"".join(batch), 1, "")))
+        for records in skimmer.push(Buffer(path.name, path.name, b"".join(batch), 1, "", final=True)):
+            assert len(records.templates) == len(batch)
 
     def rest() -> int:
         for start in range(WARM_LINES, len(lines), BATCH_LINES):
