@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logad import batch, recording, rules
-from logad.errors import UsageError
+from logad.errors import InputError, UsageError
 from logad.mining import Miner
 from logad.preparation import Setup
 from logad.recording import Layout, Overrides, Recorder, detect
