@@ -32,7 +32,7 @@ def assembled(
 ) -> Windows:
     """Windows from a table with `_window` (0, 1, ...) and the rows of its records, sorted by `_window`.
 
-    A column `_row` says where each record stands in another frame, which then takes the place of this one.
+    A column `_place` says where each record stands in another frame, which then takes the place of this one.
     """
     last_line = pl.col("line") + pl.col("lines").cast(pl.Int64) - 1
     known = pl.col("line") > 0
@@ -51,6 +51,7 @@ def assembled(
     )
     counts = table["records"].to_numpy()
     times = rows["time"].dt.epoch("us").fill_null(NO_TIME).to_numpy()
+    places = rows["_place"].cast(pl.Int64).to_numpy() if "_place" in rows else np.arange(rows.height)
     internal = [name for name in rows.columns if name.startswith("_") or name == "key"]
     return Windows(
         kind,
@@ -58,7 +59,7 @@ def assembled(
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         rows["template"].cast(pl.Int32).to_numpy(),
         times,
-        rows["_row"].cast(pl.Int64).to_numpy() if "_row" in rows else np.arange(rows.height, dtype=np.int64),
+        places,
         vocabulary,
         rows.drop(internal),
     )

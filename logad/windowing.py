@@ -49,7 +49,7 @@ def cut(
     if windowing.kind is WindowKind.TIME and (few := int((far := stray(records["time"])).sum())):
         telemetry.notes["stray_time"] += few
         records = records.with_columns(pl.when(~far).then(pl.col("time")))
-    windower.push(records.select("raw", *_NEEDED).with_row_index("_row"), without="raw")
+    windower.push(records.select("raw", *_NEEDED).with_row_index("_place"), without="raw")
     windows = windower.close(vocabulary, None, final=True)
     return replace(windows, records=records)
 

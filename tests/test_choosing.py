@@ -13,6 +13,7 @@ from builders import vocabulary_of
 from logad import batch
 from logad.batch import Observer
 from logad.choosing import choose, views
+from logad.mining import Miner
 from logad.preparation import Setup
 from logad.straying import stray
 from logad.telemetry import Telemetry
@@ -184,7 +185,7 @@ def test_on_real_logs_the_choice_is_a_site_engineers(tmp_path, name, expected):
         print(f"{path} is not here")
         pytest.skip(f"{path} is not here")
     setup = Setup.of({"state_dir": tmp_path})
-    miner = batch.new_miner(setup.rules, setup.telemetry)
+    miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
     corpus = setup.read([path], miner, Observer())
     batch.settle([corpus], miner, setup.telemetry)
     assert choose(corpus.records).describe().startswith(expected)
