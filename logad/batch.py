@@ -16,7 +16,8 @@ from logad.mining import Miner
 from logad.options import Reading
 from logad.recall import told_source
 from logad.recording import Layout, Recorder, detect
-from logad.skimming import Skimmed, Skimmer
+from logad.skimming import Skimmer
+from logad.stretches import Skimmed
 from logad.tallying import Tally
 from logad.telemetry import Telemetry
 from logad.types import RECORD_SCHEMA, Buffer, Verdict, WindowKind

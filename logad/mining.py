@@ -1,6 +1,5 @@
 """Mines log templates: words at crowded places and masks make records into few shapes, Drain joins shapes."""
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ from logad.novelty import Novelty
 from logad.remembering import Known
 from logad.rules import Rules, load
 from logad.telemetry import Telemetry
+from logad.template_texts import PLACEHOLDER, as_compared, common, template_id, tidy, varied
 from logad.types import Level, Template
 from logad.words import Flat, Hashes, Words, mixed
 
@@ -33,9 +33,7 @@ _MOST_OVERFLOWS: Final = 1_000
 _MOST_BYTES: Final = 1 << 16  # of a text that are looked at
 _PIECE_TEXTS: Final = 4_000  # looked at together; outcomes do not depend on it
 _PIECE_BYTES: Final = 1 << 19
-_PLACEHOLDER: Final = re.compile(r"<(?:[A-Z][A-Z0-9_]*|\*)>")
-_LIST: Final = re.compile(r"(?:(?:{0}[,;] )+|(?:{0} ){{2,}}){0}".format(_PLACEHOLDER.pattern))  # noqa: UP032
-_TAIL: Final = re.compile(rf"({_PLACEHOLDER.pattern}) <\*>$")
+_TAIL: Final = re.compile(rf"({PLACEHOLDER.pattern}) <\*>$")
 _NO_KEYS: Final = np.empty(0, dtype=np.uint64)
 
 _SEVERITY: Final = {
@@ -202,7 +200,7 @@ class Miner:
     def aliases(self) -> dict[str, int]:
         """Ids of texts that became more general or part of another template, and the codes that stand now."""
         current = {self._templates[self._standing(code)].template_id for code in range(len(self._templates))}
-        ids = ((_template_id(text), self._standing(code)) for text, code in self._owners.items())
+        ids = ((template_id(text), self._standing(code)) for text, code in self._owners.items())
         return {past: code for past, code in ids if past not in current}
 
     @classmethod
@@ -354,7 +352,7 @@ class Miner:
         """What stands for words where many of their kind were seen: placeholders, and the punctuation."""
         shapes = masking.masked(pl.Series(words, dtype=pl.String), self.rules.masks)
         return [
-            shape if _PLACEHOLDER.search(shape) and " " not in shape else generalised([word])
+            shape if PLACEHOLDER.search(shape) and " " not in shape else generalised([word])
             for word, shape in zip(words, shapes, strict=True)
         ]
 
@@ -405,11 +403,11 @@ class Miner:
 
         The types of placeholders do not count: `from <IP>` and `from <HOST>` are `from <*>`.
         """
-        text = _LIST.sub(_of_list, " ".join(shape.split()))
+        text = tidy(shape)
         if text in self._owners:
             return self._standing(self._owners[text])
         typed = text.split(" ") if text else []
-        tokens = [_as_compared(token) for token in typed]
+        tokens = [as_compared(token) for token in typed]
         key = (*tokens, "grave" if grave else "")
         code = self._untyped.get(key)
         if code is not None:
@@ -442,16 +440,16 @@ class Miner:
     def _generalise(self, code: int, text: str) -> None:
         """Let the template that stands for a code say what it has in common with a text."""
         code = self._standing(code)
-        common = _common(self._templates[code].text, text)
-        if common != self._templates[code].text:
-            self._let_stand({code}, common, "a place of several kinds")
+        shared = common(self._templates[code].text, text)
+        if shared != self._templates[code].text:
+            self._let_stand({code}, shared, "a place of several kinds")
 
     def _unite(self, merge: Merge) -> None:
         """Let one of several templates stand for all."""
         members = {self._standing(code) for code in merge.codes}
         if len(members) > 1:
             texts = [self._templates[code].text for code in sorted(members)]
-            words = reduce(_common, texts).split(" ")
+            words = reduce(common, texts).split(" ")
             columns = list(zip(*(text.split(" ") for text in texts), strict=False))
             for at, told in merge.words.items():
                 alike = len(columns) == len(words) and len(set(columns[at])) > 1
@@ -465,7 +463,7 @@ class Miner:
         while (owner := self._owners.get(text)) is not None:
             members.add(self._standing(owner))
             keeper = owner
-            more = _common(text, self._templates[owner].text)
+            more = common(text, self._templates[owner].text)
             if more == text:
                 break
             text = more
@@ -479,7 +477,7 @@ class Miner:
         if text not in self._owners:
             self._owners[text] = keeper
             known = self._templates[keeper]
-            self._templates[keeper] = replace(known, text=text, template_id=_template_id(text))
+            self._templates[keeper] = replace(known, text=text, template_id=template_id(text))
         for member in sorted(members):
             template = self._templates[member]
             self._raise(keeper, template.severity, alarming=template.alarming)
@@ -491,7 +489,7 @@ class Miner:
             drain, cluster = self._clusters[member]
             drain.forget(cluster)
         drain, cluster = self._clusters[keeper]
-        drain.become(cluster, _varied(self._templates[keeper].text.split()))
+        drain.become(cluster, varied(self._templates[keeper].text.split()))
 
     def _standing(self, code: int) -> int:
         while code in self._merged:
@@ -509,7 +507,7 @@ class Miner:
     def _new(self, text: str) -> int:
         code = len(self._templates)
         self._owners[text] = code
-        self._templates.append(Template(code, _template_id(text), text, 0))
+        self._templates.append(Template(code, template_id(text), text, 0))
         return code
 
     def _overflow(self, service: str) -> int:
@@ -545,49 +543,3 @@ def _pieces(texts: pl.Series) -> Iterator[tuple[int, int]]:
         end = max(begin + 1, min(begin + _PIECE_TEXTS, most))
         yield begin, end
         begin = end
-
-
-def _common(first: str, second: str) -> str:
-    """What two texts share; a placeholder of two types is `<*>`, as is what differs.
-
-    >>> _common("from <IP> () today", "from <HOST> (<IP>) today"), _common("of <*>", "of <IP>, <IP>")
-    ('from <*> (<*>) today', 'of <*>')
-    """
-    one, other = first.split(), second.split()
-    if len(one) != len(other):
-        return first if len(one) < len(other) else second
-    return " ".join(_shared(*pair) for pair in zip(one, other, strict=True))
-
-
-def _shared(one: str, other: str) -> str:
-    if one in (other, WILDCARD):
-        return one
-    if other == WILDCARD:
-        return other
-    untyped = _untyped(one)
-    return untyped if untyped == _untyped(other) else generalised([untyped, _untyped(other)])
-
-
-def _of_list(match: re.Match[str]) -> str:
-    """A list of variables is one variable, of their type if they have one."""
-    types = set(_PLACEHOLDER.findall(match[0]))
-    return types.pop() if len(types) == 1 else WILDCARD
-
-
-def _as_compared(word: str) -> str:
-    """A word without its types; nothing in brackets is like a variable in them."""
-    word = _untyped(word)
-    return word.replace("()", f"({WILDCARD})") if "()" in word else word
-
-
-def _varied(words: Sequence[str]) -> list[str]:
-    """Words as Drain compares them: where one varies for all that is known, any will do."""
-    return [VARIED if word == WILDCARD else _as_compared(word) for word in words]
-
-
-def _untyped(text: str) -> str:
-    return _PLACEHOLDER.sub(WILDCARD, text) if "<" in text else text
-
-
-def _template_id(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -24,6 +23,7 @@ from logad.recording import (
     services,
 )
 from logad.shapes import Shapes, moments
+from logad.stretches import FLAGS, UNKNOWN, UNTIMED, Facts, Skimmed, Stretch, raw_lines
 from logad.telemetry import Telemetry
 from logad.types import RECORD_SCHEMA, Buffer
 from logad.windows import NO_TIME
@@ -31,106 +31,8 @@ from logad.windows import NO_TIME
 _TOGETHER: Final = 16 << 20  # bytes whose new shapes are parsed together, while as many are numbered
 _ENCODINGS: Final = frozenset({"utf-8", "cp1252", "latin-1", "ascii"})  # ASCII letters are what they seem
 _VALUE: Final = re.compile(r"[0-9]{2}|0x0")  # in a canonical text
-_UNKNOWN: Final = -1  # not mined yet; a service or a place that may differ among lines of one shape
-_UNTIMED: Final = -2
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Lines of one stream that follow each other."""
-
-    texts: tuple[bytes, ...]
-    starts: tuple[NDArray[np.int32], ...]  # where each line of each text begins
-    bounds: NDArray[np.int64]  # the first line of each text, and how many lines there are
-    shapes: NDArray[np.int32]  # of each line
-    source: str  # of the last line
-    numbers: NDArray[np.int64]  # physical, from 1; 0 where the source has no lines
-
-    def text(self, begin: int, end: int) -> bytes:
-        """The lines from `begin` until `end`, with their newlines."""
-        first = int(np.searchsorted(self.bounds, begin, side="right")) - 1
-        pieces = []
-        while begin < end:
-            until = min(end, int(self.bounds[first + 1]))
-            starts, offset = self.starts[first], int(self.bounds[first])
-            stop = int(starts[until - offset]) if until - offset < len(starts) else len(self.texts[first])
-            pieces.append(self.texts[first][int(starts[begin - offset]) : stop])
-            begin, first = until, first + 1
-        return b"".join(pieces)
-
-    def longer(self, size: int) -> NDArray[np.int64]:
-        """The lines of more than `size` bytes."""
-        found = []
-        for text, starts, bound in zip(self.texts, self.starts, self.bounds.tolist(), strict=False):
-            found.append(np.flatnonzero(np.diff(starts, append=len(text)) > size) + bound)
-        return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Skimmed:
-    """The records of a stretch in order; their texts are where the stretch is."""
-
-    stretch: Stretch
-    rows: NDArray[np.int64]  # the first line of each
-    spans: NDArray[np.int64]  # how many lines each has
-    templates: NDArray[np.int32]  # codes of the miner
-    services: NDArray[np.int32]  # places in `Skimmer.services`
-    whole: pl.DataFrame  # what was read as a whole, not by shapes: records, and `row`, the first line of each
-
-    @property
-    def numbers(self) -> NDArray[np.int64]:
-        """The physical line that each record begins with."""
-        return self.stretch.numbers[self.rows]
-
-    def raw(self, records: NDArray[np.int64]) -> list[bytes]:
-        """All lines of some of the records."""
-        return _raw(self.stretch, self.rows[records], self.spans[records])
-
-
-@dataclass(slots=True)
-class _Facts:
-    """What is known of each shape."""
-
-    flags: dict[str, NDArray[np.bool_]]  # as `multiline.line_flags` tells them, and `blank`
-    levels: NDArray[np.uint8]
-    services: NDArray[np.int32]  # or _UNKNOWN
-    times: NDArray[np.int32]  # the `place` in the line where its time begins, or _UNTIMED, or _UNKNOWN
-    templates: NDArray[np.int32]  # or _UNKNOWN
-    texts: list[str]  # messages, empty once mined
-
-    def __len__(self) -> int:
-        return len(self.levels)
-
-    @staticmethod
-    def none() -> "_Facts":
-        codes = np.zeros(0, dtype=np.int32)
-        flags = dict.fromkeys(_FLAGS, np.zeros(0, dtype=np.bool_))
-        return _Facts(flags, np.zeros(0, dtype=np.uint8), codes, codes, codes, [])
-
-    def followed(self, by: "_Facts") -> "_Facts":
-        """These and then others."""
-        return _Facts(
-            {name: np.concatenate([flags, by.flags[name]]) for name, flags in self.flags.items()},
-            np.concatenate([self.levels, by.levels]),
-            np.concatenate([self.services, by.services]),
-            np.concatenate([self.times, by.times]),
-            np.concatenate([self.templates, by.templates]),
-            self.texts + by.texts,
-        )
-
-    def take(self, chosen: NDArray[np.int64]) -> "_Facts":
-        """Some of them, in the order given."""
-        return _Facts(
-            {name: flags[chosen] for name, flags in self.flags.items()},
-            self.levels[chosen],
-            self.services[chosen],
-            self.times[chosen],
-            self.templates[chosen],
-            [self.texts[shape] for shape in chosen.tolist()],
-        )
-
-
-_FLAGS: Final = ("opens", "raised", "indented", "partial", "blank")
 _NO_LINES: Final = np.zeros(0, dtype=np.int32)
 _NO_TEXT: Final = pl.Series("raw", [], dtype=pl.String)
 _NOTHING_WHOLE: Final = pl.DataFrame(schema={"row": pl.Int64, "raw": pl.String, "level": pl.UInt8})
@@ -167,7 +69,7 @@ class Skimmer:
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._waiting: list[_Waiting] = []
         self._carried: Stretch | None = None  # the lines of a last record that may go on
-        self._facts = _Facts.none()
+        self._facts = Facts.none()
         self._first = 0  # of the facts: the first of those that the numbers of shapes count from
         self._names: dict[str, int] = {}
         self._timed = timed
@@ -254,7 +156,7 @@ class Skimmer:
             ):
                 here = slice(*np.searchsorted(rows, (begin, end)))
                 found[here] = moments(text, starts[rows[here] - begin], places[here], self._letters)
-            unread = np.flatnonzero((found == NO_TIME) & (places != _UNTIMED))
+            unread = np.flatnonzero((found == NO_TIME) & (places != UNTIMED))
         else:
             unread = np.arange(len(rows))
         times = pl.Series("time", found).set(pl.Series(found == NO_TIME), None).cast(RECORD_SCHEMA["time"])
@@ -269,7 +171,7 @@ class Skimmer:
 
     def _places(self, parts: pl.DataFrame) -> NDArray[np.int32]:
         """Where the time begins in lines of these shapes."""
-        places = np.full(len(parts), _UNKNOWN, dtype=np.int32)
+        places = np.full(len(parts), UNKNOWN, dtype=np.int32)
         if self._letters is None or not self._timed:
             return places
         time = pl.col("time_inner")
@@ -278,7 +180,7 @@ class Skimmer:
         timed = parts.select("raw", time, before=pl.when(time.is_not_null()).then(before), once=once)
         for row, (line, moment, ahead, single) in enumerate(timed.iter_rows()):
             if moment is None:
-                places[row] = _UNTIMED
+                places[row] = UNTIMED
             elif single or self._begins(line) == len(ahead):
                 *blanks, rest = ahead.split(" ")
                 # Blanks stand in the same places in all lines of a shape; values between them may be longer.
@@ -375,7 +277,7 @@ class Skimmer:
             self._facts = self._facts.take(np.concatenate([kept, np.arange(self._first, len(self._facts))]))
             self._first = len(kept)
 
-    def _parsed(self, fresh: Sequence[bytes]) -> _Facts:
+    def _parsed(self, fresh: Sequence[bytes]) -> Facts:
         """What these lines, each of another shape, are by themselves."""
         parts = self._parts(fresh)
         flags = multiline.line_flags(parts, self._layout.starts, None)
@@ -383,16 +285,16 @@ class Skimmer:
         named = services(parts, self._layout)
         stem = self._layout.stem
         codes = [
-            _UNKNOWN if name != stem and _varies(name) else self._names.setdefault(name, len(self._names))
+            UNKNOWN if name != stem and _varies(name) else self._names.setdefault(name, len(self._names))
             for name in named
         ]
         text = parts.select(pl.coalesce("text", "inner")).to_series()
-        return _Facts(
-            {name: flag.to_numpy() for name, flag in zip(_FLAGS, [*flags.get_columns(), blank], strict=True)},
+        return Facts(
+            {name: flag.to_numpy() for name, flag in zip(FLAGS, [*flags.get_columns(), blank], strict=True)},
             levels(parts).cast(pl.UInt8).to_numpy(),
             np.asarray(codes, dtype=np.int32),
             self._places(parts),
-            np.full(len(fresh), _UNKNOWN, dtype=np.int32),
+            np.full(len(fresh), UNKNOWN, dtype=np.int32),
             text.to_list(),
         )
 
@@ -404,7 +306,7 @@ class Skimmer:
         if (flags["opens"] & ~flags["blank"]).all():
             rows = np.arange(end)
         else:
-            told = {name: flags[name][stretch.shapes] for name in _FLAGS}
+            told = {name: flags[name][stretch.shapes] for name in FLAGS}
             blank = told["blank"]
             rows = np.flatnonzero(multiline.opening_rows(**told, starts=self._layout.starts))
         if rows.size and not final and self._layout.starts != "line":
@@ -431,13 +333,13 @@ class Skimmer:
         if long.size:
             apart |= np.isin(rows, long)
         several = np.flatnonzero(apart)
-        if not several.size and (facts.templates != _UNKNOWN).all():
+        if not several.size and (facts.templates != UNKNOWN).all():
             return self._kept(stretch, rows, spans, shapes, facts.templates[shapes], _NOTHING_WHOLE)
         alone = np.flatnonzero(~apart)
         first = np.full(len(facts), -1, dtype=np.int64)  # for each shape, the first record that it is all of
         first[shapes[alone][::-1]] = alone[::-1]
-        new = np.flatnonzero((first >= 0) & (facts.templates == _UNKNOWN))
-        whole = self._read(_raw(stretch, rows[several], spans[several]))
+        new = np.flatnonzero((first >= 0) & (facts.templates == UNKNOWN))
+        whole = self._read(raw_lines(stretch, rows[several], spans[several]))
         distinct = pl.DataFrame(
             {
                 "text": [*(facts.texts[shape] for shape in new.tolist()), *whole["text"]],
@@ -481,10 +383,10 @@ class Skimmer:
     ) -> NDArray[np.int32]:
         """The service of each record: of its shape, or read where lines of one shape name different ones."""
         named = self._facts.services[shapes]
-        unknown = np.flatnonzero(named == _UNKNOWN)
+        unknown = np.flatnonzero(named == UNKNOWN)
         if unknown.size:
             ones = np.ones(len(unknown), dtype=np.int64)
-            found = services(self._parts(_raw(stretch, rows[unknown], ones)), self._layout)
+            found = services(self._parts(raw_lines(stretch, rows[unknown], ones)), self._layout)
             named[unknown] = [self._names.setdefault(name, len(self._names)) for name in found]
         return named
 
@@ -507,13 +409,6 @@ class Skimmer:
             records = pl.concat([records.clear(), *(recorder.push(buffer) for buffer in each)])
         self._telemetry.notes["record_truncated"] += telemetry.notes["record_truncated"]
         return records
-
-
-def _raw(stretch: Stretch, begins: NDArray[np.int64], spans: NDArray[np.int64]) -> list[bytes]:
-    """All lines of records, given the first of each and how many they are."""
-    return [
-        stretch.text(begin, begin + span) for begin, span in zip(begins.tolist(), spans.tolist(), strict=True)
-    ]
 
 
 def _line_ends(text: bytes) -> list[int]:

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from logad.skimming import Skimmed, Skimmer
+from logad.skimming import Skimmer
+from logad.stretches import Skimmed
 from logad.types import Template
 
 SAMPLED: Final = 200
