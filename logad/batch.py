@@ -179,6 +179,9 @@ class _Recording:
     def flush(self) -> Iterator[pl.DataFrame]:
         yield self._mined(self._recorder.flush())
 
+    def rest(self) -> None:
+        """A recorder holds nothing that it does not need."""
+
     def _mined(self, records: pl.DataFrame) -> pl.DataFrame:
         with self._telemetry.stage("mine"):
             return self._miner.assign(records)
@@ -200,6 +203,9 @@ class _Skimming:
         for piece in self._skimmer.flush():
             yield piece, self._skimmer
 
+    def rest(self) -> None:
+        self._skimmer.rest()
+
 
 class _Framing:
     """A stream read by the shapes of its lines, record by record."""
@@ -216,6 +222,9 @@ class _Framing:
     def flush(self) -> Iterator[pl.DataFrame]:
         return self._framed(self._skimmer.flush())
 
+    def rest(self) -> None:
+        self._skimmer.rest()
+
     def _framed(self, pieces: Iterator[Skimmed]) -> Iterator[pl.DataFrame]:
         for piece in pieces:
             with self._telemetry.stage("parse"):
@@ -231,10 +240,14 @@ def _whole(
 
 
 class _Reading(Protocol[_Piece]):
-    """A stream of some layout: what its buffers complete, and at the end what is left."""
+    """A stream of some layout: what its buffers complete, and at the end what is left.
+
+    It may `rest` while another stream is read.
+    """
 
     def push(self, buffer: Buffer) -> Iterator[_Piece]: ...
     def flush(self) -> Iterator[_Piece]: ...
+    def rest(self) -> None: ...
 
 
 def _pieces(  # noqa: PLR0913, PLR0917  (what a run is made of)
@@ -250,9 +263,13 @@ def _pieces(  # noqa: PLR0913, PLR0917  (what a run is made of)
     opened, corpus.faults = sources.open_sources(specs, telemetry)
     for source in opened:
         streams: dict[str, _Reading[_Piece]] = {}
+        last = ""
         try:
             for buffer in _buffers(source, telemetry):
-                stream = streams.get(buffer.stream)
+                if last in streams and last != buffer.stream:
+                    streams[last].rest()
+                last = buffer.stream
+                stream = streams.get(last)
                 if stream is None:
                     layout = _detected(buffer, reading, miner, telemetry)
                     corpus.layouts[buffer.stream] = layout

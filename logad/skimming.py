@@ -31,8 +31,6 @@ from logad.windows import NO_TIME
 _TOGETHER: Final = 16 << 20  # bytes whose new shapes are parsed together, while as many are numbered
 _ENCODINGS: Final = frozenset({"utf-8", "cp1252", "latin-1", "ascii"})  # ASCII letters are what they seem
 _VALUE: Final = re.compile(r"[0-9]{2}|0x0")  # in a canonical text
-
-
 _NO_LINES: Final = np.zeros(0, dtype=np.int32)
 _NO_TEXT: Final = pl.Series("raw", [], dtype=pl.String)
 _NOTHING_WHOLE: Final = pl.DataFrame(schema={"row": pl.Int64, "raw": pl.String, "level": pl.UInt8})
@@ -65,12 +63,10 @@ class Skimmer:
         self._layout = layout
         self._miner = miner
         self._telemetry = telemetry
-        self._shapes = Shapes(tell=tell)
-        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._tell = tell
         self._waiting: list[_Waiting] = []
         self._carried: Stretch | None = None  # the lines of a last record that may go on
-        self._facts = Facts.none()
-        self._first = 0  # of the facts: the first of those that the numbers of shapes count from
+        self._forget()
         self._names: dict[str, int] = {}
         self._timed = timed
         self._calendar = layout.calendar
@@ -97,6 +93,18 @@ class Skimmer:
         """All that is left, the last record taken as complete."""
         waiting, self._waiting = self._waiting, []
         yield from self._given(waiting, final=True)
+
+    def rest(self) -> None:
+        """Give back what is held only to be fast, once all was given and another stream is read."""
+        if not self._waiting and self._carried is None:
+            self._thread.shutdown()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._shapes = Shapes(tell=self._tell)
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._facts = Facts.none()
+        self._first = 0  # of the facts: the first of those that the numbers of shapes count from
 
     def texts(self, raw: Sequence[bytes]) -> pl.Series:
         """The messages of records of this stream, given all lines of each."""

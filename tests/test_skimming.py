@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logad import shapes, skimming
+import logad
+from logad import batch, shapes, skimming
 from logad.formats import multiline
+from logad.kernel.passes import Compiled
 from logad.mining import Miner
 from logad.recording import Overrides, Recorder, detect
 from logad.skimming import Skimmer, suits
@@ -53,6 +55,13 @@ SERVED = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled():
+    """What must not be worth much here is there: else only the plain way would be looked at."""
+    list(shapes.Shapes(worth_compiling=0).number(b"-"))
+    assert Compiled.found() is not None
+
+
 def buffers(text: bytes, cuts: list[int], *, first_line: int = 1) -> list[Buffer]:
     """The text cut at line ends near the given places; the last piece is final."""
     ends = sorted({text.find(b"\n", cut % (len(text) or 1)) + 1 for cut in cuts} - {0} | {len(text)})
@@ -80,8 +89,8 @@ def told(frames):
     return [row for frame in frames for row in frame.select(columns).iter_rows()]
 
 
-def both(text: bytes, cuts: list[int]) -> None:
-    """Check that the two ways of reading give the same."""
+def both(text: bytes, cuts: list[int]) -> list[tuple]:
+    """What is told by reading by shapes, and what by reading record by record."""
     layout = detect(text[: 1 << 20], "x.log", Overrides(), datetime(2024, 6, 1, tzinfo=UTC))
     assert suits(layout)
     pieces = buffers(text, cuts)
@@ -104,8 +113,7 @@ def both(text: bytes, cuts: list[int]) -> None:
                 notes,
             )
         )
-    for skimming_tells, recording_tells in zip(*both_told, strict=True):
-        assert skimming_tells == recording_tells
+    return both_told
 
 
 @pytest.mark.parametrize("together", [1, 200, 1 << 26])
@@ -118,7 +126,8 @@ def test_the_records_are_those_of_reading_record_by_record(lines, together, data
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(skimming, "_TOGETHER", together)
         patch.setattr(shapes, "WORTH_LOADING", 0 if together > 1 else 1 << 60)
-        both("\n".join(lines + chosen).encode() + b"\n", cuts)
+        by_shapes, by_records = both("\n".join(lines + chosen).encode() + b"\n", cuts)
+        assert by_shapes == by_records
 
 
 @pytest.mark.parametrize("most", [1, 3])
@@ -126,26 +135,33 @@ def test_the_records_are_the_same_when_shapes_are_forgotten_again_and_again(monk
     monkeypatch.setattr(shapes.Shapes.__init__, "__defaults__", (most,))
     monkeypatch.setattr(skimming, "_TOGETHER", 150)
     chosen = random.Random(0).choices(HEADED, k=200)
-    both("\n".join(HEADED + chosen).encode(), [500, 900])
+    by_shapes, by_records = both("\n".join(HEADED + chosen).encode(), [500, 900])
+    assert by_shapes == by_records
 
 
 def test_a_record_of_very_many_lines_is_cut_in_the_same_places(monkeypatch):
     monkeypatch.setattr(multiline, "MOST_LINES", 7)
     text = HEADED[0] + "\n" + "\n".join(f"\tat frame {number}" for number in range(40)) + "\n" + HEADED[2]
-    both("\n".join(HEADED).encode() + b"\n" + text.encode(), [100, 700])
+    by_shapes, by_records = both("\n".join(HEADED).encode() + b"\n" + text.encode(), [100, 700])
+    assert by_shapes == by_records
 
 
 def test_lines_longer_than_what_is_mined_are_truncated_alike():
     long = "2024-05-01 10:00:07,1 INFO web: " + "word " * 20_000
-    both("\n".join([*HEADED, long, long + "5", *HEADED]).encode(), [])
+    by_shapes, by_records = both("\n".join([*HEADED, long, long + "5", *HEADED]).encode(), [])
+    assert by_shapes == by_records
 
 
 def test_bytes_that_are_no_text_are_mended_and_counted_alike():
-    both(b"2024-05-01 10:00:07,1 INFO web: caf\xff open\n" * 3 + "\n".join(HEADED).encode(), [50])
+    by_shapes, by_records = both(
+        b"2024-05-01 10:00:07,1 INFO web: caf\xff open\n" * 3 + "\n".join(HEADED).encode(), [50]
+    )
+    assert by_shapes == by_records
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_record():
-    both(b"\xef\xbb\xbf" + "\n".join(HEADED).encode(), [])
+    by_shapes, by_records = both(b"\xef\xbb\xbf" + "\n".join(HEADED).encode(), [])
+    assert by_shapes == by_records
 
 
 @pytest.mark.parametrize("name", ["Linux", "Hadoop", "Zookeeper", "OpenStack"])
@@ -155,7 +171,8 @@ def test_real_logs_are_read_alike(name, cuts):
     if not path.exists():
         print(f"skipped: no {path}")
         pytest.skip("the open logs are not here")
-    both(path.read_bytes(), cuts)
+    by_shapes, by_records = both(path.read_bytes(), cuts)
+    assert by_shapes == by_records
 
 
 @pytest.mark.parametrize(
@@ -167,7 +184,8 @@ def test_real_logs_are_read_alike(name, cuts):
 def test_times_are_read_alike_in_whatever_way_they_are_written(monkeypatch, time):
     monkeypatch.setattr(shapes, "WORTH_LOADING", 0)
     lines = [f"{time.format(n % 60)} INFO served {n} requests" for n in range(200)]
-    both("\n".join(lines).encode(), [1000, 3000])
+    by_shapes, by_records = both("\n".join(lines).encode(), [1000, 3000])
+    assert by_shapes == by_records
 
 
 def test_a_large_log_is_read_alike_with_the_compiled_pass():
@@ -176,7 +194,8 @@ def test_a_large_log_is_read_alike_with_the_compiled_pass():
         for n in range(5000)
     ]
     text = "\n".join(lines).encode() + b"\n"
-    both(text * 2, [len(text), 3 * len(text) // 2])
+    by_shapes, by_records = both(text * 2, [len(text), 3 * len(text) // 2])
+    assert by_shapes == by_records
 
 
 def test_the_lines_of_a_record_can_be_read_again_across_pieces():
@@ -193,3 +212,36 @@ def layout_text(layout, line):
     return Recorder(layout, Telemetry()).push(Buffer("x.log", "x.log", line.encode(), 1, "", final=True))[
         "text"
     ][0]
+
+
+def test_a_stream_that_rested_goes_on_and_one_that_waits_does_not_rest():
+    text = "\n".join(HEADED).encode() + b"\n"
+    layout = detect(text, "x.log", Overrides(), None)
+    miner = Miner()
+    skimmer = Skimmer(layout, miner, Telemetry())
+    (before,) = skimmer.push(Buffer("x.log", "x.log", text, 1, "", final=True))
+    skimmer.rest()
+    assert list(skimmer.push(Buffer("x.log", "x.log.1", text, 1, ""))) == []
+    skimmer.rest()
+    (after,) = skimmer.flush()
+    assert after.templates.tolist() == before.templates.tolist()
+    assert len(after.templates) == 6
+
+
+def test_many_large_streams_hold_the_tables_of_one(tmp_path):
+    line = "2024-05-01 10:00:01,123 INFO web: served {} in {} ms\n"
+    for number in range(12):
+        text = "".join(line.format(at, number) for at in range(6_000))
+        (tmp_path / f"app{chr(97 + number)}.log").write_text(text)
+    held = []
+
+    class Watched(Skimmer):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            held.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch, "Skimmer", Watched)
+        logad.templates(tmp_path, state_dir=tmp_path / "state")
+    assert len(held) == 12
+    assert sum(len(skimmer._facts) > 0 for skimmer in held) <= 1

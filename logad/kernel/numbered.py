@@ -22,8 +22,6 @@ class Numbered:
 
     ids: NDArray[np.int32]  # one a line
     starts: NDArray[np.int32]  # where each line begins in the text
-    firsts: NDArray[
-        np.int32
-    ]  # for each shape that is new here, in order of its number: where its line begins
+    firsts: NDArray[np.int32]  # where the line of each shape that is new here begins, in order of numbers
     ends: NDArray[np.int32]  # and where that line ends, without its newline
     anew: bool = False  # the numbers begin again at 0

@@ -13,9 +13,7 @@ from logad.kernel.numbered import REACH, Numbered
 BEFORE: Final = 64  # bytes in front of a text, more than the passes look at
 BEHIND: Final = 128  # and behind it
 _NEWLINE: Final = ord("\n")
-_FARTHEST: Final = (
-    2 * REACH + 64
-)  # bytes from a line's begin to behind a time: a fraction has at most nine digits
+_FARTHEST: Final = 2 * REACH + 64  # bytes from a line's begin to behind its time
 _MOST_GROWTH: Final = 3  # a single digit is written as three
 
 
