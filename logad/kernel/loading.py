@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -16,17 +17,17 @@ import llvmlite.binding as llvm
 
 _PREFIX: Final = "logad_"
 _WORDS: Final = {"line_shapes": 11, "flatten": 3, "moments": 7}  # how many each function takes
+_MODULES: Final = {"line_shapes": "source", "flatten": "source", "moments": "times"}
 _MARK: Final = hashlib.sha256().digest_size
 _SOURCES: Final = (
-    Path(__file__).with_name("source.py"),
-    Path(__file__).with_name("numbered.py"),
+    *(Path(__file__).with_name(name) for name in ("words.py", "source.py", "times.py", "numbered.py")),
     Path(__file__).parents[1] / "canonical.py",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """The functions of `logad.kernel.source` by their names; they take and give back words of 64 bits."""
+    """The functions of `source` and `times` by their names; they take and give back words of 64 bits."""
 
     line_shapes: Callable[..., int]
     flatten: Callable[..., int]
@@ -86,11 +87,10 @@ def _object() -> bytes:
     """Machine code of the passes alone, without what numba wraps around them."""
     from numba import cfunc, types  # noqa: PLC0415  (a third of a second, only to compile)
 
-    from logad.kernel import source  # noqa: PLC0415  (imports numba)
-
     module = llvm.parse_assembly("")
     for name, words in _WORDS.items():
-        wrapped = cfunc(types.uint64(*[types.uint64] * words))(getattr(source, name))
+        module_of = import_module(f"logad.kernel.{_MODULES[name]}")  # imports numba
+        wrapped = cfunc(types.uint64(*[types.uint64] * words))(getattr(module_of, name))
         part = llvm.parse_assembly(wrapped.inspect_llvm())
         for defined in part.functions:
             if f"{len(name)}{name}B" in defined.name and not defined.name.startswith("cfunc."):

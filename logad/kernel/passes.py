@@ -96,7 +96,7 @@ class Compiled:
         """The times in some lines of a text, microseconds since 1970, or the least integer.
 
         `lines` are where these begin in the text, `places` where in each a time does, as `numbered.place`
-        tells. What the letters mean, is told by `logad.kernel.source.moments`. None is read at a place below
+        tells. What the letters mean, is told by `logad.kernel.times.moments`. None is read at a place below
         0, or where less of the text is left than a time may reach.
         """
         found = np.full(len(places), np.iinfo(np.int64).min)
