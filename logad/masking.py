@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, reduce
 from typing import Final
 
 import polars as pl
@@ -30,8 +31,9 @@ _JOINS: Final[tuple[tuple[str, str], ...]] = (
 )
 
 # Polars remembers 32 compiled regexes in each thread. A thread that uses more, in turn, compiles each of them
-# every time: twenty milliseconds a call.
+# every time: twenty milliseconds a call. An expression of more steps than a few is left to threads of Polars.
 _REMEMBERED: Final = 24
+_AT_ONCE: Final = 3
 _THREADS: Final[list[ThreadPoolExecutor]] = []
 
 _FLAG: Final = r"([=:] ?)(?:true|false)\b"
@@ -59,21 +61,35 @@ def masked(texts: pl.Series, masks: Sequence[Mask]) -> pl.Series:
     # One flag is a state, several are settings.
     several = text.str.count_matches(_FLAG) > 1
     text = pl.when(several).then(text.str.replace_all(_FLAG, "$1<*>")).otherwise(text)
-    clean = texts.rename("text").to_frame().select(text)["text"]
-    return _replaced(clean, [*((mask.regex, mask.replacement) for mask in masks), *_JOINS])
+    clean = texts.rename("text").to_frame().select(text)
+    return _replaced(clean, tuple((mask.regex, mask.replacement) for mask in masks) + _JOINS)["text"]
 
 
-def _replaced(texts: pl.Series, replacements: Sequence[tuple[str, str]]) -> pl.Series:
+def _replaced(texts: pl.DataFrame, replacements: tuple[tuple[str, str], ...]) -> pl.DataFrame:
     """The texts with each regex replaced in order, by threads that each know few enough of them."""
-    for number, begin in enumerate(range(0, len(replacements), _REMEMBERED)):
+    for number, steps in enumerate(_steps(replacements)):
         if number == len(_THREADS):
             _THREADS.append(ThreadPoolExecutor(max_workers=1, thread_name_prefix="masks"))
-        part = replacements[begin : begin + _REMEMBERED]
-        texts = _THREADS[number].submit(_in_turn, texts, part).result()
+        texts = _THREADS[number].submit(_in_turn, texts, steps).result()
     return texts
 
 
-def _in_turn(texts: pl.Series, replacements: Sequence[tuple[str, str]]) -> pl.Series:
-    for regex, replacement in replacements:
-        texts = texts.str.replace_all(regex, replacement)
+@lru_cache(maxsize=4)
+def _steps(replacements: tuple[tuple[str, str], ...]) -> tuple[tuple[pl.Expr, ...], ...]:
+    """For each thread, what it does to the column `text`, one after another."""
+    steps = []
+    for begin in range(0, len(replacements), _REMEMBERED):
+        part = replacements[begin : begin + _REMEMBERED]
+        each = (part[at : at + _AT_ONCE] for at in range(0, len(part), _AT_ONCE))
+        steps.append(tuple(reduce(_replacing, several, pl.col("text")) for several in each))
+    return tuple(steps)
+
+
+def _replacing(text: pl.Expr, replacement: tuple[str, str]) -> pl.Expr:
+    return text.str.replace_all(*replacement)
+
+
+def _in_turn(texts: pl.DataFrame, steps: Sequence[pl.Expr]) -> pl.DataFrame:
+    for step in steps:
+        texts = texts.select_seq(step)
     return texts
