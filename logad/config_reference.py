@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 from pydantic_core import PydanticUndefined
 
 from logad import registry
+from logad.contracts import PartConfig
 from logad.settings import Settings
 
 _LISTS: Final[tuple[registry.PartKind, ...]] = ("notifiers", "sinks")
@@ -93,10 +94,11 @@ def commented() -> str:
     True
     """
     lines = [_HEAD.rstrip()]
+    texts = Settings.descriptions()
     for name, info in Settings.model_fields.items():
         model = info.annotation if isinstance(info.annotation, type) else None
         lines.append("")
-        lines += _prose(info.description or (model.__doc__ if model else "") or "")
+        lines += _prose(texts.get(name) or (model.__doc__ if model else "") or "")
         if name in _MAPS:
             lines.append(f"#{name}:")
             for part in registry.names(_MAPS[name]):
@@ -105,7 +107,7 @@ def commented() -> str:
             lines.append(f"#{name}:")
             for part in registry.names(kind):
                 lines += _part(kind, part, f"  - type: {part}", "    ")
-        elif model is not None and issubclass(model, BaseModel):
+        elif model is not None and issubclass(model, PartConfig):
             lines.append(f"#{name}:")
             lines += _options(model, name, "  ")
         else:
@@ -121,12 +123,12 @@ def _part(kind: registry.PartKind, name: str, first: str, indent: str) -> Iterat
     yield from options
 
 
-def _options(model: type[BaseModel], name: str, indent: str, only: str | None = None) -> Iterator[str]:
+def _options(model: type[PartConfig], name: str, indent: str, only: str | None = None) -> Iterator[str]:
     paired = "username" in model.model_fields  # a password alone would be refused
+    texts = model.descriptions() if only is None else {}
     for key, info in model.model_fields.items():
         if only in (None, key):
-            if only is None:
-                yield from _prose(info.description or "")
+            yield from _prose(texts.get(key, ""))
             secret = not paired and SecretStr in (info.annotation, *get_args(info.annotation))
             yield f"#{indent}{key}: {_value(name, key, info, secret=secret)}"
 

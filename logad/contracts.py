@@ -10,8 +10,10 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
+from logad.attribute_docs import attribute_docs
 from logad.types import Buffer, Contribution, Incident, Verdict, WindowKind
 from logad.windows import Windows
 
@@ -23,7 +25,27 @@ State = dict[str, NDArray[Any]]
 class PartConfig(BaseModel):
     """The frozen configuration of one part; unknown keys and bad values are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    @classmethod
+    def descriptions(cls) -> dict[str, str]:
+        """Field -> its `description`, or else the text under it, which is read only when asked for."""
+        texts: dict[str, str] = {}
+        for each in reversed(cls.__mro__):
+            if issubclass(each, PartConfig):
+                texts |= attribute_docs(each)
+        told = {name: info.description or texts.get(name) for name, info in cls.model_fields.items()}
+        return {name: text for name, text in told.items() if text}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        reference = handler(core_schema)
+        fields = handler.resolve_ref_schema(reference).get("properties", {})
+        for name, text in cls.descriptions().items():
+            fields[name]["description"] = text
+        return reference
 
 
 class Detector(ABC):

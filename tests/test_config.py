@@ -8,9 +8,11 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import Field
 
 from logad import config, registry, rules
 from logad.config import commented, digest, load, schema
+from logad.contracts import PartConfig
 from logad.errors import ConfigError
 from logad.settings import ReadingSettings, Settings, WindowSettings
 from logad.yaml_lines import parse
@@ -376,6 +378,25 @@ def test_the_schema_knows_every_section_part_and_option():
             assert shape["properties"].keys() >= fields.keys()
     references = set(re.findall(r'"#/\$defs/(\w+)"', json.dumps(told)))
     assert references <= told["$defs"].keys()
+
+
+def test_the_text_under_a_field_describes_it_in_the_schema_and_in_the_file():
+    text = "Replace secrets in evidence and reasons before they are stored or sent."
+    assert schema()["$defs"]["logad__redaction__Config"]["properties"]["enabled"]["description"] == text
+    assert f"# {text}" in commented().splitlines()
+
+
+def test_a_field_has_the_text_of_the_class_it_comes_from_unless_it_has_a_description():
+    class Above(PartConfig):
+        size: int = 1
+        """How large it is."""
+        name: str = Field(default="", description="How it is called.")
+        """Not this."""
+
+    class Below(Above):
+        size: int = 2
+
+    assert Below.descriptions() == {"size": "How large it is.", "name": "How it is called."}
 
 
 # The digest
