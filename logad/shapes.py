@@ -35,8 +35,8 @@ class Shapes:
     >>> shapes = Shapes()
     >>> [part.ids.tolist() for part in shapes.number(b"took 5 ms\nfailed\ntook 71 ms\n")]
     [[0, 1, 0]]
-    >>> [(part.ids.tolist(), part.firsts.tolist()) for part in shapes.number(b"took 9 ms\ndone")]
-    [([0, 2], [10])]
+    >>> [(part.ids.tolist(), part.fresh) for part in shapes.number(b"took 9 ms\ndone")]
+    [([0, 2], ['done'])]
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Shapes:
         worth_compiling: int = WORTH_COMPILING,
         tell: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        self._most = most
+        self.most = most
         self._tell = tell
         self._worth_loading = worth_loading
         self._worth_compiling = worth_compiling
@@ -79,7 +79,7 @@ class Shapes:
             return
         if passes is not None:
             self._worth_compiling = _NEVER
-            self._table = LineTable(passes, self._most, anew=anew)
+            self._table = LineTable(passes, self.most, anew=anew)
 
 
 class _Plain:
@@ -94,8 +94,7 @@ class _Plain:
         while begun < len(text):
             ids: list[int] = []
             starts: list[int] = []
-            firsts: list[int] = []
-            ends: list[int] = []
+            fresh: list[str] = []
             while begun < len(text):
                 end = text.find(b"\n", begun)
                 following = end + 1 if end >= 0 else len(text)
@@ -107,12 +106,11 @@ class _Plain:
                     if len(self._known) >= self._most:
                         break
                     known = self._known[shape] = len(self._known)
-                    firsts.append(begun)
-                    ends.append(end)
+                    fresh.append(shape)
                 ids.append(known)
                 starts.append(begun)
                 begun = following
-            yield Numbered(_array(ids), _array(starts), _array(firsts), _array(ends), anew)
+            yield Numbered(_array(ids), _array(starts), fresh, anew)
             if begun < len(text):
                 self._known, anew = {}, True
 

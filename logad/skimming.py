@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from logad.canonical import canonical
 from logad.formats import envelopes, lines, multiline, timestamps
-from logad.kernel.numbered import Numbered, place
+from logad.kernel.numbered import place
 from logad.mining import Miner
+from logad.numbering import Numbering
 from logad.recording import (
     MOST_TEXT,
     Layout,
@@ -23,7 +24,7 @@ from logad.recording import (
     services,
 )
 from logad.shapes import Shapes, moments
-from logad.stretches import FLAGS, UNKNOWN, UNTIMED, Facts, Skimmed, Stretch, raw_lines
+from logad.stretches import FLAGS, UNKNOWN, UNTIMED, Facts, Skimmed, Stretch
 from logad.telemetry import Telemetry
 from logad.types import RECORD_SCHEMA, Buffer
 from logad.windows import NO_TIME
@@ -34,7 +35,7 @@ _VALUE: Final = re.compile(r"[0-9]{2}|0x0")  # in a canonical text
 _NO_LINES: Final = np.zeros(0, dtype=np.int32)
 _NO_TEXT: Final = pl.Series("raw", [], dtype=pl.String)
 _NOTHING_WHOLE: Final = pl.DataFrame(schema={"row": pl.Int64, "raw": pl.String, "level": pl.UInt8})
-_Waiting = tuple[Buffer, bytes, Future[list[Numbered]]]
+_Waiting = tuple[Buffer, bytes]
 
 
 def suits(layout: Layout) -> bool:
@@ -86,7 +87,7 @@ class Skimmer:
         self._take(buffer)
         if buffer.final:
             yield from self.flush()
-        elif sum(len(text) for _, text, _ in self._waiting) >= 2 * _TOGETHER:
+        elif sum(len(text) for _, text in self._waiting) >= 2 * _TOGETHER:
             yield from self._given(self._older(), final=False)
 
     def flush(self) -> Iterator[Skimmed]:
@@ -97,12 +98,11 @@ class Skimmer:
     def rest(self) -> None:
         """Give back what is held only to be fast, once all was given and another stream is read."""
         if not self._waiting and self._carried is None:
-            self._thread.shutdown()
+            self._numbering.close()
             self._forget()
 
     def _forget(self) -> None:
-        self._shapes = Shapes(tell=self._tell)
-        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._numbering = Numbering(partial(Shapes, tell=self._tell))
         self._facts = Facts.none()
         self._first = 0  # of the facts: the first of those that the numbers of shapes count from
 
@@ -208,7 +208,8 @@ class Skimmer:
         mended = lines.count_mended(text, self._layout.encoding)
         if mended:
             self._telemetry.notes["invalid_bytes"] += mended
-        self._waiting.append((buffer, text, self._thread.submit(lambda: list(self._shapes.number(text)))))
+        self._numbering.submit(text)
+        self._waiting.append((buffer, text))
 
     def _older(self) -> list[_Waiting]:
         """The first half of what waits; the rest is being numbered."""
@@ -244,8 +245,8 @@ class Skimmer:
             numbers.append(self._carried.numbers)
             source = self._carried.source
         count = len(self._facts)
-        for buffer, text, numbered in waiting:
-            parts = numbered.result()
+        for buffer, text in waiting:
+            parts = self._numbering.next()
             for part in parts:
                 self._first = count if part.anew else self._first
                 count += len(part.firsts)
@@ -347,7 +348,7 @@ class Skimmer:
         first = np.full(len(facts), -1, dtype=np.int64)  # for each shape, the first record that it is all of
         first[shapes[alone][::-1]] = alone[::-1]
         new = np.flatnonzero((first >= 0) & (facts.templates == UNKNOWN))
-        whole = self._read(raw_lines(stretch, rows[several], spans[several]))
+        whole = self._read(stretch.raw_lines(rows[several], spans[several]))
         distinct = pl.DataFrame(
             {
                 "text": [*(facts.texts[shape] for shape in new.tolist()), *whole["text"]],
@@ -394,7 +395,7 @@ class Skimmer:
         unknown = np.flatnonzero(named == UNKNOWN)
         if unknown.size:
             ones = np.ones(len(unknown), dtype=np.int64)
-            found = services(self._parts(raw_lines(stretch, rows[unknown], ones)), self._layout)
+            found = services(self._parts(stretch.raw_lines(rows[unknown], ones)), self._layout)
             named[unknown] = [self._names.setdefault(name, len(self._names)) for name in found]
         return named
 

@@ -27,15 +27,37 @@ class Stretch:
 
     def text(self, begin: int, end: int) -> bytes:
         """The lines from `begin` until `end`, with their newlines."""
-        first = int(np.searchsorted(self.bounds, begin, side="right")) - 1
-        pieces = []
-        while begin < end:
-            until = min(end, int(self.bounds[first + 1]))
-            starts, offset = self.starts[first], int(self.bounds[first])
-            stop = int(starts[until - offset]) if until - offset < len(starts) else len(self.texts[first])
-            pieces.append(self.texts[first][int(starts[begin - offset]) : stop])
-            begin, first = until, first + 1
-        return b"".join(pieces)
+        return self.raw_lines(np.asarray([begin]), np.asarray([end - begin]))[0] if begin < end else b""
+
+    def raw_lines(self, begins: NDArray[np.int64], spans: NDArray[np.int64]) -> list[bytes]:
+        """All lines of records, given the first of each and how many they are."""
+        ends = begins + spans
+        text, offset = self._places(begins)
+        last, until = self._places(ends - 1, behind=True)
+        found = []
+        for first, start, final, stop in zip(
+            text.tolist(), offset.tolist(), last.tolist(), until.tolist(), strict=True
+        ):
+            if first == final:
+                found.append(self.texts[first][start:stop])
+            else:
+                between = self.texts[first + 1 : final]
+                found.append(b"".join((self.texts[first][start:], *between, self.texts[final][:stop])))
+        return found
+
+    def _places(
+        self, lines: NDArray[np.int64], *, behind: bool = False
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """In which text each line is, and where in it that begins, or ends."""
+        text = np.searchsorted(self.bounds, lines, side="right") - 1
+        offset = np.empty(len(lines), dtype=np.int64)
+        for place in np.unique(text).tolist():
+            here = text == place
+            starts = self.starts[place]
+            if behind:
+                starts = np.append(starts[1:], len(self.texts[place]))
+            offset[here] = starts[lines[here] - self.bounds[place]]
+        return text, offset
 
     def longer(self, size: int) -> NDArray[np.int64]:
         """The lines of more than `size` bytes."""
@@ -63,7 +85,7 @@ class Skimmed:
 
     def raw(self, records: NDArray[np.int64]) -> list[bytes]:
         """All lines of some of the records."""
-        return raw_lines(self.stretch, self.rows[records], self.spans[records])
+        return self.stretch.raw_lines(self.rows[records], self.spans[records])
 
 
 @dataclass(slots=True)
@@ -108,10 +130,3 @@ class Facts:
             self.templates[chosen],
             [self.texts[shape] for shape in chosen.tolist()],
         )
-
-
-def raw_lines(stretch: Stretch, begins: NDArray[np.int64], spans: NDArray[np.int64]) -> list[bytes]:
-    """All lines of records, given the first of each and how many they are."""
-    return [
-        stretch.text(begin, begin + span) for begin, span in zip(begins.tolist(), spans.tolist(), strict=True)
-    ]

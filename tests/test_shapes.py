@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 
 from logad import shapes
 from logad.canonical import canonical
-from logad.kernel import loading
-from logad.kernel.numbered import Numbered
+from logad.kernel import loading, passes
 from logad.kernel.passes import Compiled
+from logad.numbering import Lines, Numbering
 from logad.shapes import Shapes, flattened
 
 PLAINLY, COMPILED = 1 << 60, 0
@@ -36,13 +37,20 @@ BYTES = st.one_of(
 )  # fmt: skip
 
 
-def parts(texts: list[bytes], worth_compiling: int, most: int = shapes.MOST) -> list[Numbered]:
+def parts(
+    texts: list[bytes], worth_compiling: int, most: int = shapes.MOST, *, threads: int = 1
+) -> list[Lines]:
     """What is told of these texts one after the other."""
-    numbering = Shapes(most, worth_loading=PLAINLY, worth_compiling=worth_compiling)
-    return [part for text in texts for part in numbering.number(text)]
+    own = partial(Shapes, most, worth_loading=PLAINLY, worth_compiling=worth_compiling)
+    numbering = Numbering(own, threads=threads)
+    for text in texts:
+        numbering.submit(text)
+    found = [part for _ in texts for part in numbering.next()]
+    numbering.close()
+    return found
 
 
-def told(found: list[Numbered]) -> list[tuple]:
+def told(found: list[Lines]) -> list[tuple]:
     return [
         (*(getattr(part, name).tolist() for name in ("ids", "starts", "firsts", "ends")), part.anew)
         for part in found
@@ -67,6 +75,63 @@ def test_numbers_begin_anew_at_the_same_lines_when_there_are_too_many_shapes(tex
     assert told(compiled) == told(parts(texts, PLAINLY, most))
     for part in compiled:
         assert part.ids.max(initial=0) < most
+
+
+@given(st.lists(BYTES, min_size=1, max_size=6), st.integers(2, 3))
+@settings(max_examples=200, deadline=None)
+def test_numbers_do_not_depend_on_how_many_threads_there_are(texts, threads):
+    assert told(parts(texts, COMPILED, threads=threads)) == told(parts(texts, COMPILED))
+
+
+@given(st.lists(BYTES, min_size=1, max_size=8), st.integers(1, 4), st.integers(1, 3), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_a_number_tells_the_shape_that_had_it_first_whatever_was_forgotten(texts, most, threads, plainly):
+    own = partial(Shapes, most, worth_loading=PLAINLY, worth_compiling=PLAINLY if plainly else COMPILED)
+    numbering = Numbering(own, threads=threads)
+    for text in texts:
+        numbering.submit(text)
+    first: list[str] = []
+    for text in texts:
+        lines = text.removesuffix(b"\n").split(b"\n") if text else []
+        seen = []
+        for part in numbering.next():
+            first = [] if part.anew else first
+            fresh = [text[begin:end] for begin, end in zip(part.firsts, part.ends, strict=True)]
+            first += [canonical(line.decode("utf-8", "surrogateescape")) for line in fresh]
+            assert len(set(first)) == len(first) <= most
+            seen += [first[number] for number in part.ids]
+            assert all(text[begin - 1 : begin] in {b"\n", b""} for begin in part.starts[1:])
+        shapes_ = [canonical(line.removesuffix(b"\r").decode("utf-8", "surrogateescape")) for line in lines]
+        assert seen == shapes_
+    numbering.close()
+
+
+@given(st.lists(LINES, min_size=1, max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_lines_are_numbered_alike_in_the_text_and_in_a_copy(texts):
+    texts = [text * 9 for text in texts]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "IN_PLACE", 0)
+        in_place = told(parts(texts, COMPILED))
+    assert in_place == told(parts(texts, COMPILED))
+
+
+@given(BYTES.filter(len))
+@settings(max_examples=200, deadline=None)
+def test_pieces_are_all_of_a_text_with_room_around_each(text):
+    text *= 9
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "IN_PLACE", 0)
+        table = passes.LineTable(loading.compiled(), 10)
+        laid = list(table._laid_out(text))
+    begins = [begin for _, begin, _ in laid]
+    sizes = [size for _, _, size in laid]
+    assert begins == [0, *np.cumsum(sizes)[:-1]]
+    assert sum(sizes) == len(text) + (not text.endswith(b"\n"))
+    assert all(text[begin - 1 : begin] == b"\n" for begin in begins[1:])
+    if len(laid) == 3:
+        assert begins[1] >= passes.BEFORE
+        assert begins[2] <= len(text) - passes.BEHIND
 
 
 @given(BYTES)

@@ -16,7 +16,7 @@ from typing import Final
 import llvmlite.binding as llvm
 
 _PREFIX: Final = "logad_"
-_WORDS: Final = {"line_shapes": 11, "flatten": 3, "moments": 7}  # how many each function takes
+_WORDS: Final = {"line_shapes": 10, "flatten": 3, "moments": 7}  # how many each function takes
 _MODULES: Final = {"line_shapes": "source", "flatten": "source", "moments": "times"}
 _MARK: Final = hashlib.sha256().digest_size
 _SOURCES: Final = (

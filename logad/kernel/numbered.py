@@ -1,5 +1,6 @@
 """What the compiled passes and their callers agree on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ class Numbered:
 
     ids: NDArray[np.int32]  # one a line
     starts: NDArray[np.int32]  # where each line begins in the text
-    firsts: NDArray[np.int32]  # where the line of each shape that is new here begins, in order of numbers
-    ends: NDArray[np.int32]  # and where that line ends, without its newline
+    fresh: Sequence[
+        int | str
+    ]  # a key of each shape that is new here, in order of numbers; equal ones are equal
     anew: bool = False  # the numbers begin again at 0

@@ -14,6 +14,9 @@ BEFORE: Final = 64  # bytes in front of a text, more than the passes look at
 BEHIND: Final = 128  # and behind it
 _NEWLINE: Final = ord("\n")
 _FARTHEST: Final = 2 * REACH + 64  # bytes from a line's begin to behind its time
+IN_PLACE: Final = (
+    1 << 16
+)  # from so many bytes on, all but the first and last lines of a text are read where they are
 _MOST_GROWTH: Final = 3  # a single digit is written as three
 
 
@@ -26,46 +29,71 @@ class LineTable:
         entries = 2 << most.bit_length()  # at most half of them are ever taken
         self._keys = np.zeros(entries, dtype=np.uint64)
         self._numbers = np.zeros(entries, dtype=np.int32)
+        self._fresh = np.empty(most, dtype=np.uint64)
         self._counters = np.zeros(2, dtype=np.int64)  # shapes known, bytes done by the last call
         self._room = np.empty(0, dtype=np.uint8)
-        self._ids, self._starts, self._firsts, self._lengths = np.empty((4, 0), dtype=np.int32)
+        self._ids, self._starts = np.empty((2, 0), dtype=np.int32)
         self._anew = anew
 
     def number(self, text: bytes) -> Iterator[Numbered]:
         """The lines of a text that is not empty, in parts: each but the first begins the numbers anew."""
-        self._room, size = _laid_out(text, self._room)
-        if len(self._ids) < size:  # a line has at least its newline; pages that are not written cost nothing
-            self._ids, self._starts, self._firsts, self._lengths = np.empty((4, size), dtype=np.int32)
-        done = 0
-        while done < size:
-            part = self._part(done, size - done)
-            done += int(self._counters[1])
-            yield part
-            if done < size:
+        if len(self._ids) <= len(text):  # a line has at least its newline; pages not written cost nothing
+            self._ids, self._starts = np.empty((2, len(text) + 1), dtype=np.int32)
+        count, known = 0, int(self._counters[0])
+        for address, begin, size in self._laid_out(text):
+            done = 0
+            while True:
+                count += self._lines(address + done, size - done, begin + done, count, known)
+                done += int(self._counters[1])
+                if done == size:
+                    break
+                yield self._part(count, known)
+                count, known = 0, 0
                 self._keys[:] = 0
                 self._counters[0] = 0
                 self._anew = True
+        yield self._part(count, known)
 
-    def _part(self, done: int, size: int) -> Numbered:
-        known = int(self._counters[0])
-        count = self._line_shapes(
-            self._room.ctypes.data + BEFORE + done,
+    def _laid_out(self, text: bytes) -> Iterator[tuple[int, int, int]]:
+        """Address, place in the text and size of pieces of whole lines that may be looked around from.
+
+        A line in the middle of the text may where it is; first and last lines are copied into room.
+        """
+        first, last = 0, 0
+        if len(text) >= IN_PLACE:
+            first = text.find(b"\n", BEFORE) + 1
+            last = text.rfind(b"\n", 0, max(0, len(text) - BEHIND)) + 1
+        for begin, end in (
+            ((0, first), (first, last), (last, len(text))) if 0 < first < last else ((0, len(text)),)
+        ):
+            if 0 < begin < end < len(text):
+                yield np.frombuffer(text, dtype=np.uint8).ctypes.data + begin, begin, end - begin
+            else:
+                self._room, size = _laid_out(text[begin:end], self._room)
+                yield self._room.ctypes.data + BEFORE, begin, size
+
+    def _lines(self, address: int, size: int, begin: int, count: int, known: int) -> int:
+        """How many lines were done, behind those that were."""
+        fresh = int(self._counters[0]) - known
+        lines = self._line_shapes(
+            address,
             size,
-            *(each.ctypes.data for each in (self._ids, self._starts, self._keys, self._numbers)),
+            self._ids[count:].ctypes.data,
+            self._starts[count:].ctypes.data,
+            self._keys.ctypes.data,
+            self._numbers.ctypes.data,
             len(self._keys) - 1,
-            *(each.ctypes.data for each in (self._firsts, self._lengths, self._counters)),
+            self._fresh[fresh:].ctypes.data,
+            self._counters.ctypes.data,
             self._most,
         )
-        fresh = int(self._counters[0]) - known
-        firsts = self._firsts[:fresh] + done
+        self._starts[count : count + lines] += begin
+        return lines
+
+    def _part(self, count: int, known: int) -> Numbered:
+        fresh = self._fresh[: int(self._counters[0]) - known].tolist()
         anew, self._anew = self._anew, False
-        return Numbered(
-            self._ids[:count].copy(),
-            self._starts[:count] + done,
-            firsts,
-            firsts + self._lengths[:fresh],
-            anew,
-        )
+        return Numbered(self._ids[:count].copy(), self._starts[:count].copy(), fresh, anew)
 
 
 @dataclass(frozen=True, slots=True)

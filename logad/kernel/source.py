@@ -152,16 +152,15 @@ def line_shapes(
     keys: Word,
     numbers: Word,
     last_key: Word,
-    firsts: Word,
-    lengths: Word,
+    fresh: Word,
     counters: Word,
     most: Word,
 ) -> Word:
     """Write each line's shape and start; how many lines were done before there was no room for a shape.
 
     Addresses: `text` of `size` bytes, ending with a newline; `ids` int32 and `starts` int32, one a line; the
-    table of shapes `keys` uint64 and `numbers` int32 of `last_key` + 1 entries, a power of two; `firsts` and
-    `lengths` int32 of the first line of each new shape; `counters` int64: shapes known, bytes done.
+    table of shapes `keys` uint64 and `numbers` int32 of `last_key` + 1 entries, a power of two; `fresh`
+    uint64, the key of each new shape; `counters` int64: shapes known, bytes done.
     """
     end = text + size
     known = load64(counters)
@@ -222,8 +221,7 @@ def line_shapes(
                 break
             store64(keys + entry * EIGHT, state)
             store32(numbers + entry * np.uint64(4), known + new)
-            store32(firsts + new * np.uint64(4), line - text)
-            store32(lengths + new * np.uint64(4), line_end - line)
+            store64(fresh + new * EIGHT, state)
             new += ONE
         store32(ids + lines * np.uint64(4), load32(numbers + entry * np.uint64(4)))
         store32(starts + lines * np.uint64(4), line - text)

@@ -9,6 +9,9 @@ import numpy as np
 
 BUFFER_BYTES: Final = 4 << 20
 _NEWLINE: Final = ord("\n")
+_COUNTED: Final = (
+    1 << 17
+)  # bytes looked at together: what is written about them stays in the processor's cache
 MARK_BYTES: Final = 1024  # what a fingerprint looks at
 
 
@@ -133,8 +136,14 @@ class Cutter:
 
 
 def _newlines(data: bytes) -> int:
-    """How many there are; `bytes.count` takes seven times as long."""
-    return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == _NEWLINE))
+    """How many there are; `bytes.count` takes several times as long."""
+    found = np.empty(min(len(data), _COUNTED), dtype=np.bool_)
+    text = np.frombuffer(data, dtype=np.uint8)
+    count = 0
+    for begin in range(0, len(data), _COUNTED):
+        part = text[begin : begin + _COUNTED]
+        count += int(np.count_nonzero(np.equal(part, _NEWLINE, out=found[: len(part)])))
+    return count
 
 
 def fingerprint(data: bytes) -> str:
