@@ -345,6 +345,16 @@ def test_two_layouts_in_one_file_are_both_understood():
     assert not telemetry.notes
 
 
+def test_rare_lines_among_many_have_their_level_and_text_too():
+    common = "2024-01-02 03:04:05 INFO [main] store.Disk: block {} read\n"
+    rare = "2024-01-02 03:04:05 FATAL going down {}\n"
+    content = "".join((rare if index in {1002, 2006} else common).format(index) for index in range(3000))
+    rows = fields(content, "level", "text")
+    assert rows[1002] == (Level.FATAL, "going down 1002")
+    assert rows[1003] == (Level.INFO, "block 1003 read")
+    assert [index for index, (level, _) in enumerate(rows) if level != Level.INFO] == [1002, 2006]
+
+
 def test_a_time_inside_the_message_is_no_header():
     messages = [
         "meeting moved to 2024-01-02 03:04:05",

@@ -55,6 +55,14 @@ SAMPLES = {
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_a_text_that_holds_a_time_may_hold_one_of_its_format(form, data):
+    written = data.draw(st.from_regex(re.compile(form.pattern, re.ASCII), fullmatch=True))
+    assert form in timestamps.possible(["no time", f"service: [{written}] ready"])
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
 def test_every_format_reads_its_samples_to_the_microsecond(form):
     base = {"year": 2024, "date": datetime(2024, 6, 1, tzinfo=UTC).toordinal()}.get(form.lacks, 0)
     for text, moment in SAMPLES[form.name].items():

@@ -1,6 +1,7 @@
 """The forms in which logs write a moment, as regexes and as formats that polars parses."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import product
@@ -120,6 +121,34 @@ FORMATS: Final[tuple[TimeFormat, ...]] = (
     TimeFormat("time of day", rf"{_CLOCK}{_FRACTION}", (_CLOCK_FORMAT,), lacks="date"),
 )
 
+# What a text that holds a time of the format holds, all digits written as 0.
+_HELD: Final = {
+    "ISO 8601": "0000-00-00",
+    "year/month/day": "0000/00/00",
+    "ISO date with dots": "0000-00-00-00.00.00.000000",
+    "weekday, month, day, year": "0 00:00:00",
+    "HTTP date": " 0000 00:00:00 GMT",
+    "day/month/year:clock": "/0000:00:00:00",
+    "day-month-year": "0000 00:00:00",
+    "month day year": " 0000 00:00:00",
+    "month day": "0 00:00:00",
+    "yy/mm/dd": "00/00/00 00:00:00",
+    "mm/dd/yyyy, twelve hours": "/0000",
+    "mm/dd/yyyy": "00/00/0000",
+    "dd.mm.yyyy": "00.00.0000 00:00:00",
+    "yymmdd HHMMSS": "000000 000000",
+    "yymmdd": "000000 ",
+    "yyyymmdd": "00000000",
+    "mm-dd": "00-00 00:00:00",
+    "mm.dd": "00.00 00:00:00",
+    "mmdd": "0000 00:00:00.000000",
+    "seconds since 1970": "0" * 10,
+    "milliseconds since 1970": "0" * 13,
+    "micro- or nanoseconds since 1970": "0" * 16,
+    "time of day": "00:00:00",
+}
+_ZEROS: Final = str.maketrans("123456789", "0" * 9)
+
 # Dates whose order of day and month only the values tell: tried in this order against the sample.
 _VARIANTS: Final[dict[str, tuple[str, ...]]] = {
     "yy/mm/dd": ("%y/%m/%d %H:%M:%S%.f", "%m/%d/%y %H:%M:%S%.f", "%d/%m/%y %H:%M:%S%.f"),
@@ -195,6 +224,18 @@ def named(name: str) -> TimeFormat:
     if name.endswith(_GIVEN):
         return given(name.removesuffix(_GIVEN))
     return next(form for form in FORMATS if form.name == name)
+
+
+def possible(texts: Sequence[str]) -> list[TimeFormat]:
+    """The formats in which any of these texts may hold a time: the others none of them does.
+
+    >>> [form.name for form in possible(["17/06/09 20:10:40 INFO started"])]
+    ['yy/mm/dd', 'time of day']
+    """
+    zeros = "\n".join(texts).translate(_ZEROS)
+    held = [form for form in FORMATS if _HELD[form.name] in zeros]
+    month = bool(re.search(MONTH, zeros))
+    return [form for form in held if month or MONTH not in form.pattern]
 
 
 def settled(form: TimeFormat, texts: list[str]) -> TimeFormat:
