@@ -68,11 +68,17 @@ class Crowds:
         sizes = np.diff(words.first)[words.row].astype(np.uint64)
         place = mixed(sizes << np.uint64(32) | words.position.astype(np.uint64))
         beginnings = words.first[:-1][np.diff(words.first) > 1]
-        self._loosen(words, flat, place[beginnings] ^ words.hashes[beginnings + 1], beginnings, _BEGINNING)
+        after = words.hashes[beginnings + 1]
+        refused = [self._refused(words, place[beginnings] ^ after, beginnings, _BEGINNING)]
         at = np.flatnonzero(words.marks & LOOSE == 0)
-        self._loosen(words, flat, place[at], at, _OF_LENGTH)
+        refused.append(self._refused(words, place[at], at, _OF_LENGTH))
         at = at[words.marks[at] & LOOSE == 0]
-        self._loosen(words, flat, mixed(place ^ _starts(words))[at], at, _OF_START)
+        refused.append(self._refused(words, mixed(place ^ _starts(words))[at], at, _OF_START))
+        dressed = self._dressed(words, flat, np.concatenate([at for _, at in refused]))
+        ends = np.cumsum([len(at) for _, at in refused])
+        for kind, ((place, at), hashes) in enumerate(zip(refused, np.split(dressed, ends[:-1]), strict=True)):
+            kept = self._admitted(kind + len(refused), place, hashes)
+            words.hashes[at] = np.where(kept, hashes, _WILD)
 
     def text(self, words: Words, flat: Flat, row: int) -> str:
         """A loosened text, its words flattened."""
@@ -96,23 +102,18 @@ class Crowds:
             own = (places & np.uint64((1 << _KIND_BITS) - 1)) == kind
             self._learned += known.learn(places[own], pairs[own])
 
-    def _loosen(self, words: Words, flat: Flat, place: Hashes, at: Numbers, kind_of_place: int) -> None:
+    def _refused(self, words: Words, place: Hashes, at: Numbers, kind: int) -> tuple[Hashes, Numbers]:
+        """Let `<*>` stand for words that may not stay; the places of those that more can be told of."""
         if len(self._steady):
             free = ~np.isin(words.hashes[at], self._steady)
             place, at = place[free], at[free]
-        kind = np.where(words.marks[at] & (DIGIT | MARKED), _MARKED, _PLAIN)
-        stays = self._admitted(kind_of_place, place ^ _SALTS[kind], words.hashes[at])
+        marked = np.where(words.marks[at] & (DIGIT | MARKED), _MARKED, _PLAIN)
+        stays = self._admitted(kind, place ^ _SALTS[marked], words.hashes[at])
         refused, place = at[~stays], place[~stays]
-        if not len(refused):
-            return
-        bare = words.marks[refused] & (DIGIT | MARKED | POINTED) == 0
-        dressed = refused[~bare]
         words.marks[refused] |= LOOSE
+        bare = words.marks[refused] & (DIGIT | MARKED | POINTED) == 0
         words.hashes[refused[bare]] = _WILD
-        if len(dressed):
-            words.hashes[dressed] = self._dressed(words, flat, dressed)
-            kept = self._admitted(kind_of_place + len(self._places) // 2, place[~bare], words.hashes[dressed])
-            words.hashes[dressed[~kept]] = _WILD
+        return place[~bare], refused[~bare]
 
     def _dressed(self, words: Words, flat: Flat, at: Numbers) -> Hashes:
         """What stands for words that the masks, or their punctuation, may tell more of."""

@@ -31,8 +31,8 @@ OVERFLOW: Final = "<overflow>"
 
 _MOST_OVERFLOWS: Final = 1_000
 _MOST_BYTES: Final = 1 << 16  # of a text that are looked at
-_PIECE_TEXTS: Final = 4_000  # looked at together; outcomes do not depend on it
-_PIECE_BYTES: Final = 1 << 19
+_PIECE_TEXTS: Final = 1 << 14  # looked at together; outcomes do not depend on it
+_PIECE_BYTES: Final = 1 << 20
 _TAIL: Final = re.compile(rf"({PLACEHOLDER.pattern}) <\*>$")
 _NO_KEYS: Final = np.empty(0, dtype=np.uint64)
 
