@@ -7,7 +7,8 @@ The functions here are twins of the commands; they are imported when first asked
 []
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from logad.api import ack, backtest, doctor, explain, list_incidents, mute, scan, templates, train, watch
@@ -25,13 +26,23 @@ __all__ = [
     "train",
     "watch",
 ]
+_HOMES: Final = {
+    "ack": "logad.handling",
+    "backtest": "logad.live",
+    "doctor": "logad.checkup",
+    "explain": "logad.retelling",
+    "list_incidents": "logad.handling",
+    "mute": "logad.handling",
+    "scan": "logad.scanning",
+    "templates": "logad.vocabulary",
+    "train": "logad.scanning",
+    "watch": "logad.live",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:
-        from logad import api  # noqa: PLC0415  (numpy and polars take their time)
-
-        return getattr(api, name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

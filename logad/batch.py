@@ -41,6 +41,9 @@ class Observer:
     telemetry: Telemetry | None = None  # counts the run, so that an error does not lose the counts
 
 
+QUIET: Final = Observer()
+
+
 @dataclass(slots=True)
 class Corpus:
     """The mined records of some sources."""

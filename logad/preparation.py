@@ -2,28 +2,17 @@
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-import polars as pl
-
-from logad import batch, config, rules
-from logad.batch import Corpus, Observer
-from logad.durations import format_duration
-from logad.errors import StateError
+from logad import config, rules
 from logad.judge import DETECTORS, JudgeConfig
-from logad.mining import Miner
 from logad.options import Reading, ReadOptions, checked
-from logad.recall import remember
-from logad.redaction import Redactor
-from logad.rendering import ScanSummary
 from logad.rules import LiveMutes
 from logad.settings import Settings, digest
 from logad.telemetry import Telemetry
-from logad.types import Verdict
 from logad.windows import Windowing
 
 LEDGER: Final = "ledger.sqlite"
@@ -50,7 +39,7 @@ class Setup:
             UsageError: an option cannot be understood.
         """
         path = options.get("config")
-        settings = config.load(Path(path) if path else None, os.environ)
+        settings = _settings(path)
         place = f" --config {shlex.quote(str(path))}" if path else ""
         if state_dir := options.get("state_dir"):
             settings = settings.model_copy(update={"state_dir": Path(state_dir)})
@@ -83,11 +72,6 @@ class Setup:
         """The same, but windows are as a model was trained on."""
         return replace(self, reading=replace(self.reading, windowing=windowing))
 
-    def read(self, sources: Sequence[str | Path], miner: Miner, observer: Observer) -> Corpus:
-        """The mined records of the sources."""
-        specs = [str(source) for source in sources]
-        return batch.read(specs, self.reading, miner, self.telemetry, observer)
-
     def judging(self, *, trusted: bool) -> JudgeConfig:
         """The detectors to judge by: the usual ones, less those switched off, plus those named."""
         if not self.settings.detectors:
@@ -99,30 +83,6 @@ class Setup:
             else:
                 chosen[name] = options.model_dump(exclude_defaults=True)
         return JudgeConfig(detectors=chosen, trusted=trusted)
-
-    def summary(self, corpus: Corpus, windowing: Windowing, doubts: tuple[str, ...]) -> ScanSummary:
-        """What the reader is told beside the findings."""
-        stats = self.telemetry.as_dict()
-        return ScanSummary(
-            windows=self.telemetry.windows,
-            anomalous=self.telemetry.anomalous,
-            records=self.telemetry.records,
-            templates=self.telemetry.templates,
-            span=_span(corpus.records),
-            seconds=stats["seconds"]["total"],
-            doubts=doubts,
-            windowing=windowing.describe(),
-        )
-
-    def remember(self, verdicts: Sequence[Verdict], sources: Sequence[str], observer: Observer) -> None:
-        """Keep the anomalous verdicts for `explain`, without secrets; a scan does not fail for want of it."""
-        redactor = Redactor(self.settings.redaction)
-        found = [redactor.verdict(verdict) for verdict in verdicts if verdict.anomalous]
-        if found:
-            try:
-                remember(self.settings.state_dir / SCANS, found, sources)
-            except StateError as error:
-                observer.note("explain", f"will not know these findings: {error}")
 
 
 def _over(settings: Settings, options: ReadOptions) -> ReadOptions:
@@ -136,9 +96,15 @@ def _over(settings: Settings, options: ReadOptions) -> ReadOptions:
     return merged
 
 
-def _span(records: pl.DataFrame) -> str:
-    first, last = records["time"].min(), records["time"].max()
-    if not isinstance(first, datetime) or not isinstance(last, datetime):
-        return ""
-    lasted = format_duration((last - first).total_seconds())
-    return f"{first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC ({lasted})"
+def template_folders(path: str | Path | None) -> tuple[Path, ...]:
+    """The user's folders of message templates, from the configuration."""
+    return _settings(path).templates
+
+
+def rules_in_force(path: str | Path | None) -> rules.Rules:
+    """The shipped rules with those of the configuration on top."""
+    return rules.load(_settings(path).rules)
+
+
+def _settings(path: str | Path | None) -> Settings:
+    return config.load(Path(path) if path else None, os.environ)

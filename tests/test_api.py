@@ -35,7 +35,7 @@ TWINS = {
 }
 WITHOUT_TWIN = {
     "config": "logad.config.load",
-    "rules": "logad.api.rules_in_force",
+    "rules": "logad.preparation.rules_in_force",
     "init": "logad.config.commented",
     "demo": "nothing to pass in",
 }
@@ -165,6 +165,18 @@ def test_each_exported_name_is_the_function_of_the_api():
     assert all(getattr(logad, name) is getattr(api, name) for name in logad.__all__)
     with pytest.raises(AttributeError, match="no attribute 'scann'"):
         logad.scann  # noqa: B018
+
+
+def test_a_function_imports_no_more_than_it_needs(tmp_path):
+    log = wrote(tmp_path / "app.log", steady(600))
+    program = (
+        "import logad, sys; logad.templates(sys.argv[1])\n"
+        "print({'jinja2', 'sklearn', 'scipy', 'rich', 'logad.ledger', 'logad.stream'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(log)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
 
 
 def test_no_module_has_the_name_of_a_public_function():

@@ -186,6 +186,6 @@ def test_on_real_logs_the_choice_is_a_site_engineers(tmp_path, name, expected):
         pytest.skip(f"{path} is not here")
     setup = Setup.of({"state_dir": tmp_path})
     miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
-    corpus = setup.read([path], miner, Observer())
+    corpus = batch.read([str(path)], setup.reading, miner, setup.telemetry, Observer())
     batch.settle([corpus], miner, setup.telemetry)
     assert choose(corpus.records).describe().startswith(expected)

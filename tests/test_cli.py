@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from command import DISK, START, accounts, orders, parsed, ran, started, steady, wrote
 
-from logad import api, cli
+from logad import cli, scanning
 from logad.errors import DeliveryError, ExitCode, UsageError
 from logad.sources.file import FileSource
 from logad.writing import whole_file
@@ -136,7 +136,7 @@ def test_an_internal_error_is_seventy_and_no_traceback(logad, app_log, monkeypat
     def fail(*_args, **_options):
         raise ValueError("a bug\x1b[31m")
 
-    monkeypatch.setattr(api, "scan", fail)
+    monkeypatch.setattr(scanning, "scan", fail)
     code, out, err = logad("scan", app_log)
     assert (code, out) == (70, "")
     assert err.startswith("logad: internal error: ValueError: a bug\\x1b[31m\n")

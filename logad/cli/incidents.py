@@ -22,14 +22,15 @@ def explain(id_: str, config: Path | None, state_dir: Path | None, form: str) ->
 
     The beginning of an ID is enough.
     """
-    from logad import api, rendering
+    from logad import rendering, retelling
+    from logad.preparation import template_folders
 
-    explained = api.explain(id_, config=config, state_dir=state_dir)
+    explained = retelling.explain(id_, config=config, state_dir=state_dir)
     if form == "json":
         click.echo(json.dumps(explained.as_dict(), ensure_ascii=False, indent=2))
         return ExitCode.DONE
     width, colour = looks(sys.stdout)
-    renderer = rendering.Renderer(api.template_folders(config))
+    renderer = rendering.Renderer(template_folders(config))
     if explained.incident is not None:
         incident = explained.incident
         click.echo(f"incident {incident.id}, {incident.state}, {incident.verdicts} verdicts")

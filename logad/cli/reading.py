@@ -32,7 +32,7 @@ from logad.cli.options import (
 from logad.errors import ExitCode
 
 if TYPE_CHECKING:
-    from logad.api import TemplatesResult
+    from logad.vocabulary import TemplatesResult
 
 
 @click.command()
@@ -63,11 +63,12 @@ def scan(  # noqa: PLR0913, PLR0917  (one parameter an option)
     SOURCE is a file, a glob, a folder, - for standard input, or
     opensearch+http://HOST:PORT/INDEX; compressed files are fine.
     """
-    from logad import api, rendering, writing
+    from logad import rendering, scanning, writing
+    from logad.preparation import template_folders
 
     refuse_sources(output, (*sources, *baseline))
     with observed(stats_file) as observer:
-        result = api.scan(
+        result = scanning.scan(
             *sources,
             baseline=baseline,
             baseline_clean=baseline_clean,
@@ -79,7 +80,7 @@ def scan(  # noqa: PLR0913, PLR0917  (one parameter an option)
     with written_to(output) as out:
         if form == "text":
             shown = result.verdicts if every else result.anomalous
-            folders = api.template_folders(options.get("config"))
+            folders = template_folders(options.get("config"))
             width, colour = looks(out)
             renderer = rendering.Renderer(folders, place=place_told(options))
             out.write(renderer.findings(shown, result.summary, width, colour))
@@ -108,10 +109,10 @@ def train(
 
     Tells what it learned and what it doubts; `logad scan SOURCE --model NAME` judges by it.
     """
-    from logad import api
+    from logad import scanning
 
     with observed(stats_file) as observer:
-        result = api.train(*sources, model=model, clean=clean, observer=observer, **options)
+        result = scanning.train(*sources, model=model, clean=clean, observer=observer, **options)
     summary = result.summary
     click.echo(f"model {result.model.name} version {result.model.version} ({result.model.id})")
     click.echo(f"  learned from {summary.records:,} records, {summary.templates:,} templates, {summary.span}")
@@ -230,12 +231,12 @@ def templates(  # noqa: PLR0913, PLR0917  (one parameter an option)
     **options: Any,  # noqa: ANN401
 ) -> int:
     """The mined templates: id, count, text, parameters."""
-    from logad import api, writing
+    from logad import vocabulary, writing
 
     refuse_sources(output, sources)
     refuse_sources(assignments, sources)
     with observed(stats_file) as observer:
-        result = api.templates(
+        result = vocabulary.templates(
             *sources, assignments=assignments is not None, lineage=lineage, observer=observer, **options
         )
     if assignments is not None and result.assignments is not None:

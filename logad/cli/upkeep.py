@@ -35,11 +35,11 @@ def config_(path: Path | None, as_schema: bool) -> int:
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration: a YAML file.")
 def rules(config: Path | None) -> int:
     """Lists the rules in force and checks each against its samples."""
-    from logad import api
     from logad.pinning import check
+    from logad.preparation import rules_in_force
     from logad.rules import check_rules
 
-    loaded = api.rules_in_force(config)
+    loaded = rules_in_force(config)
     for mask in loaded.masks:
         click.echo(f"mask      {mask.name:<24} {mask.placeholder:<12} {mask.regex}")
     for severity in loaded.severities:
@@ -113,10 +113,10 @@ def doctor(config: Path | None, state_dir: Path | None) -> int:
 
     Looks at the configuration, rules, templates, the state folder, sources, notifiers and sinks.
     """
-    from logad import api
+    from logad import checkup
 
     failed = False
-    for check in api.doctor(config=config, state_dir=state_dir):
+    for check in checkup.doctor(config=config, state_dir=state_dir):
         click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<16} {visible(check.text)}")
         failed |= not check.ok
     return ExitCode.CONFIGURATION if failed else ExitCode.DONE
