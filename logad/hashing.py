@@ -18,7 +18,7 @@ class HashTable:
 
     def __init__(self) -> None:
         self._hashes = np.zeros(1 << 10, dtype=np.uint64)  # 0: nothing here
-        self._numbers = np.zeros(1 << 10, dtype=np.int64)
+        self._numbers = np.full(1 << 10, -1, dtype=np.int64)
         self._size = 0
 
     def __len__(self) -> int:
@@ -26,8 +26,7 @@ class HashTable:
 
     def numbers(self, hashes: Hashes) -> Numbers:
         """The number of each hash; -1 where it is not here."""
-        slots = self._slots(hashes)
-        return np.where(self._hashes[slots] != 0, self._numbers[slots], -1)
+        return self._numbers.take(self._slots(hashes))
 
     def add(self, hashes: Hashes, numbers: Numbers) -> None:
         """Add hashes, each once, or give those that are here another number."""
@@ -48,7 +47,7 @@ class HashTable:
         hashes = _some(hashes)
         last = len(self._hashes) - 1
         slots = (hashes & np.uint64(last)).astype(np.int64)
-        found = self._hashes[slots]
+        found = self._hashes.take(slots)
         astray = np.flatnonzero((found != hashes) & (found != 0))
         while len(astray):
             slots[astray] = (slots[astray] + 1) & last
@@ -60,7 +59,7 @@ class HashTable:
         filled = np.flatnonzero(self._hashes)
         hashes, numbers = self._hashes[filled], self._numbers[filled]
         size = 1 << least.bit_length()
-        self._hashes, self._numbers = np.zeros(size, dtype=np.uint64), np.zeros(size, dtype=np.int64)
+        self._hashes, self._numbers = np.zeros(size, dtype=np.uint64), np.full(size, -1, dtype=np.int64)
         self._size = 0
         self.add(hashes, numbers)
 

@@ -71,7 +71,7 @@ class Words:
         """The words of texts without newlines; digits in a row all hash alike."""
         data = b"\n" + "\n".join(texts).encode() + b"\n"
         raw = np.frombuffer(data, dtype=np.uint8)
-        blank = _BLANK[raw]
+        blank = _BLANK.take(raw)
         edges = np.flatnonzero(blank[1:] != blank[:-1]) + 1
         starts, ends = edges[0::2], edges[1::2]
         lines = np.flatnonzero(raw == _NEWLINE)
@@ -85,7 +85,9 @@ class Words:
             sizes = np.minimum(sizes, MOST_WORDS)
             first = np.concatenate([[0], np.cumsum(sizes)])
         seen = _seen(raw)
-        marks = np.bitwise_or.reduceat(_MARKS[seen], starts) if len(starts) else np.empty(0, dtype=np.uint8)
+        marks = (
+            np.bitwise_or.reduceat(_MARKS.take(seen), starts) if len(starts) else np.empty(0, dtype=np.uint8)
+        )
         row = np.repeat(np.arange(len(texts)), sizes)
         position = np.arange(len(starts)) - first[:-1][row]
         return cls(data, starts, ends, first, row, position, _hashed(seen, starts, ends), marks, cut)
@@ -196,7 +198,7 @@ def _powers_to(size: int) -> tuple[Hashes, Hashes]:
 def _hashed(seen: NDArray[np.uint8], starts: Numbers, ends: Numbers) -> Hashes:
     """A polynomial of each word's bytes, from sums over the whole, so that no word is looked at alone."""
     powers, inverse = _powers_to(len(seen))
-    values = _VALUES[seen]
+    values = _VALUES.take(seen)
     values *= powers[: len(seen)]
     sums = np.cumsum(values, dtype=np.uint64)
     return mixed((sums[ends - 1] - sums[starts - 1]) * inverse[starts])
