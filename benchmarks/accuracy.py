@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logad import batch, rules
+from logad.detection import Overrides
 from logad.judge import JudgeConfig, learn
 from logad.mining import Miner
 from logad.options import Reading
-from logad.recording import Overrides
 from logad.telemetry import Telemetry
 from logad.types import WindowKind
 from logad.windows import Windowing, Windows

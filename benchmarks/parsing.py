@@ -27,9 +27,10 @@ import polars as pl
 from drain3.drain import Drain
 
 from logad import api
+from logad.detection import Overrides, detect
 from logad.masking import heads
 from logad.mining import Miner
-from logad.recording import Overrides, Recorder, detect
+from logad.recording import Recorder
 from logad.telemetry import Telemetry
 from logad.types import Buffer, Level
 

@@ -10,12 +10,13 @@ import polars as pl
 
 from logad import choosing, skimming, sources, windowing
 from logad.contracts import Source
+from logad.detection import detect
 from logad.errors import InputError
 from logad.judge import Judge, JudgeConfig, learn
 from logad.mining import Miner
 from logad.options import Reading
 from logad.recall import told_source
-from logad.recording import Layout, Recorder, detect
+from logad.recording import Layout, Recorder
 from logad.skimming import Skimmer
 from logad.stretches import Skimmed
 from logad.tallying import Tally
@@ -48,7 +49,8 @@ QUIET: Final = Observer()
 class Corpus:
     """The mined records of some sources."""
 
-    records: pl.DataFrame  # RECORD_SCHEMA and `template`, in order of time where all streams have it
+    records: pl.DataFrame  # as BATCH_SCHEMA says, in order of time where all streams have it
+    texts: Texts = field(default_factory=Texts)  # of the records, by their `place`
     layouts: dict[str, Layout] = field(default_factory=dict)
     faults: list[InputError] = field(default_factory=list)  # sources that could not be read
 
@@ -64,7 +66,12 @@ def read(
         InputError: no source could be read, or none holds a record.
     """
     corpus = Corpus(pl.DataFrame())
-    frames: list[pl.DataFrame] = list(_pieces(specs, reading, miner, telemetry, observer, corpus, _whole))
+
+    def begun(layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]) -> _Framing:
+        kind = _Skimming if skimming.suits(layout) else _Recording
+        return _Framing(kind(layout, miner, telemetry, tell), corpus.texts, telemetry)
+
+    frames: list[pl.DataFrame] = list(_pieces(specs, reading, miner, telemetry, observer, corpus, begun))
     corpus.records = _in_time(_concatenated(frames), len(corpus.layouts))
     corpus.records = _within(corpus.records, reading, telemetry)
     telemetry.templates = len(miner.vocabulary)
@@ -92,7 +99,7 @@ def tallied(  # noqa: PLR0913, PLR0917  (what a run is made of)
     """
     if reading.since is not None or reading.until is not None:
         corpus = read(specs, reading, miner, telemetry, observer)
-        tally.read(corpus.records)
+        tally.read(corpus.records, corpus.texts.messages)
         return corpus
     corpus = Corpus(pl.DataFrame())
 
@@ -196,7 +203,7 @@ class _Skimming:
     def __init__(
         self, layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
     ) -> None:
-        self._skimmer = Skimmer(layout, miner, telemetry, tell, timed=False)
+        self._skimmer = Skimmer(layout, miner, telemetry, tell)
 
     def push(self, buffer: Buffer) -> Iterator[tuple[Skimmed, Skimmer]]:
         for piece in self._skimmer.push(buffer):
@@ -211,35 +218,25 @@ class _Skimming:
 
 
 class _Framing:
-    """A stream read by the shapes of its lines, record by record."""
+    """What is read of a stream as frames; the texts are kept elsewhere."""
 
-    def __init__(
-        self, layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
-    ) -> None:
-        self._skimmer = Skimmer(layout, miner, telemetry, tell)
+    def __init__(self, stream: "_Recording | _Skimming", texts: Texts, telemetry: Telemetry) -> None:
+        self._stream = stream
+        self._texts = texts
         self._telemetry = telemetry
 
     def push(self, buffer: Buffer) -> Iterator[pl.DataFrame]:
-        return self._framed(self._skimmer.push(buffer))
+        return map(self._framed, self._stream.push(buffer))
 
     def flush(self) -> Iterator[pl.DataFrame]:
-        return self._framed(self._skimmer.flush())
+        return map(self._framed, self._stream.flush())
 
     def rest(self) -> None:
-        self._skimmer.rest()
+        self._stream.rest()
 
-    def _framed(self, pieces: Iterator[Skimmed]) -> Iterator[pl.DataFrame]:
-        for piece in pieces:
-            with self._telemetry.stage("parse"):
-                records = self._skimmer.records(piece)
-            yield records
-
-
-def _whole(
-    layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
-) -> "_Recording | _Framing":
-    """The fastest way to read all records of a stream."""
-    return (_Framing if skimming.suits(layout) else _Recording)(layout, miner, telemetry, tell)
+    def _framed(self, piece: "pl.DataFrame | tuple[Skimmed, Skimmer]") -> pl.DataFrame:
+        with self._telemetry.stage("parse"):
+            return self._texts.read(piece) if isinstance(piece, pl.DataFrame) else self._texts.skimmed(*piece)
 
 
 class _Reading(Protocol[_Piece]):

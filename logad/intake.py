@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from logad.detection import Overrides, detect
 from logad.lineage import Descent
 from logad.mining import Miner
-from logad.recording import Layout, Overrides, Recorder, detect
+from logad.recording import Layout, Recorder
 from logad.steps import StreamState
 from logad.telemetry import Telemetry
 from logad.types import RECORD_SCHEMA, Buffer

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final, TypedDict
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from logad.detection import Overrides
 from logad.durations import parse_duration
 from logad.errors import UsageError
-from logad.recording import Overrides
 from logad.types import WindowKind
 from logad.windows import Windowing
 

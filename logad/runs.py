@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 from logad.alerting import Config as AlertingConfig
+from logad.detection import Overrides
 from logad.errors import InputError
 from logad.incidents import Change
 from logad.incidents import Config as IncidentConfig
 from logad.judge import JudgeConfig
 from logad.options import Bound
-from logad.recording import Overrides
 from logad.redaction import Config as RedactionConfig
 from logad.types import Verdict
 from logad.windows import Windowing

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logad import batch, recording, rules
+from logad.detection import Overrides, detect
 from logad.errors import InputError, UsageError
 from logad.mining import Miner
 from logad.preparation import Setup
-from logad.recording import Layout, Overrides, Recorder, detect
+from logad.recording import Layout, Recorder
 from logad.telemetry import Telemetry
 from logad.types import RECORD_SCHEMA, Buffer, Level
 

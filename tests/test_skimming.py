@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 import logad
 from logad import batch, shapes, skimming
+from logad.detection import Overrides, detect
 from logad.formats import multiline
 from logad.kernel.passes import Compiled
 from logad.mining import Miner
-from logad.recording import Overrides, Recorder, detect
+from logad.recording import Recorder
 from logad.skimming import Skimmer, suits
 from logad.telemetry import Telemetry
 from logad.types import Buffer

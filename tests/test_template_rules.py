@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import logad
+from logad.detection import Overrides
 from logad.errors import ConfigError
 from logad.intake import Intake
 from logad.mining import Miner
 from logad.pinning import IGNORED, check, names, pinned
-from logad.recording import Overrides
 from logad.rules import Rules, TemplateRule, digest, load
 from logad.shipped import shipped
 from logad.telemetry import Telemetry

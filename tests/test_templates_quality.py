@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from logad import masking
 from logad.canonical import canonical
+from logad.detection import Overrides, detect
 from logad.mining import Miner
-from logad.recording import Overrides, Recorder, detect
+from logad.recording import Recorder
 from logad.rules import load
 from logad.telemetry import Telemetry
 from logad.types import Buffer

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from clocked import clocked
 
+from logad.detection import Overrides, detect
 from logad.mining import Miner
-from logad.recording import Overrides, detect
 from logad.skimming import Skimmer
 from logad.telemetry import Telemetry
 from logad.types import Buffer

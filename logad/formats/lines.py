@@ -67,6 +67,11 @@ def split_lines(content: bytes, encoding: str) -> tuple[pl.Series, int]:
     return pl.read_lines(io.BytesIO(content)).to_series().alias("raw"), mended
 
 
+def decoded(content: bytes, encoding: str) -> str:
+    """The bytes as text; those that are none become U+FFFD."""
+    return re.sub(_BROKEN, "\ufffd", content.decode(encoding, "surrogateescape"))
+
+
 def count_mended(content: bytes, encoding: str) -> int:
     r"""How many lines hold bytes that are not text: what `split_lines` tells too.
 
