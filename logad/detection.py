@@ -23,7 +23,10 @@ SNIFFED_BYTES: Final = 8192
 _MOST_LINES: Final = 2_000
 _RUN_LINES: Final = 16
 """So many lines in a row are looked at, for a record may have several."""
+_TOLD_LINES: Final = 500
+"""So many tell the share of records with a time or level; of services the more lines tell, the better."""
 _CALENDAR_LINES: Final = 5_000
+_FILLED: Final = re.compile(r"\S").search
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,7 @@ def detect(
     given = timestamps.given(overrides.time_format) if overrides.time_format else None
     envelope = envelopes.detect(texts.to_list(), overrides.message_field, overrides.service_field, given)
     parts = envelopes.unwrap(texts, envelope).filter("sound")
-    inner = parts["inner"]
-    learned = inner.filter(inner.str.contains(r"\S")).to_list()
+    learned = list(filter(_FILLED, parts["inner"].to_list()))
     known = None if given else layouts.ruled(learned, formats)
     header, rule = known or (layouts.learn(learned, given, wrapped=bool(envelope.time_format)), "")
     layout = Layout(
@@ -87,9 +89,12 @@ def detect(
         clocks = header_parts(first["inner"], header)["time_inner"].drop_nulls().to_list()
         calendar = timestamps.first_calendar(clocks, header.times[0], modified or datetime.now(UTC))
         layout = replace(layout, calendar=calendar)
-    parts = parts.hstack(header_parts(inner, header))
+    some = len(looked) < len(written)
+    if some and envelope.kind == "plain" and not header.serves:
+        parts = parts.gather_every(math.ceil(len(parts) / _TOLD_LINES))
+    parts = parts.hstack(header_parts(parts["inner"], header))
     encoded = encoding + " with byte order mark" * sample.startswith(lines.BYTE_ORDER_MARK)
-    return replace(layout, facts=_facts(layout, parts, rule, encoded, some=len(looked) < len(written)))
+    return replace(layout, facts=_facts(layout, parts, rule, encoded, some=some))
 
 
 def _spread(written: list[bytes]) -> list[bytes]:
@@ -101,8 +106,8 @@ def _spread(written: list[bytes]) -> list[bytes]:
 def _texts(written: list[bytes], encoding: str) -> pl.Series:
     """These lines as text, save blank ones."""
     texts = lines.decoded(b"\n".join(written), encoding).split("\n")
-    filled = re.compile(r"\S").search
-    return pl.Series("raw", [text.removesuffix("\r") for text in texts if filled(text)], dtype=pl.String)
+    filled = [text.removesuffix("\r") for text in texts if _FILLED(text)]
+    return pl.Series("raw", filled, dtype=pl.String)
 
 
 def _check(overrides: Overrides) -> None:

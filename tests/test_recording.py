@@ -356,6 +356,24 @@ def test_rare_lines_among_many_have_their_level_and_text_too():
     assert [index for index, (level, _) in enumerate(rows) if level != Level.INFO] == [1002, 2006]
 
 
+def test_a_layout_that_begins_late_in_the_sample_is_found():
+    first = "2024-01-02 03:04:05 INFO [main] store.Disk: block {} read\n"
+    later = "[Tue Jan 02 03:04:07 2024] [error] block {} lost\n"
+    content = "".join((first if index < 6000 else later).format(index) for index in range(9000))
+    rows = fields(content, "level", "text")
+    assert rows[0] == (Level.INFO, "block 0 read")
+    assert rows[-1] == (Level.ERROR, "block 8999 lost")
+
+
+def test_of_a_long_sample_the_services_are_told_as_the_least_there_are():
+    content = "".join(
+        f"Jan  2 03:04:05 web unit{index % 7}[{index}]: did {index} things\n" for index in range(9000)
+    ).encode()
+    assert detect(content, "app.log", Overrides(), None).describe()[4] == (
+        "service    the program's name, 7 services or more"
+    )
+
+
 def test_a_time_inside_the_message_is_no_header():
     messages = [
         "meeting moved to 2024-01-02 03:04:05",

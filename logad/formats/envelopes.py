@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
@@ -67,6 +68,7 @@ _LOGFMT_PAIR: Final = r'[A-Za-z_@][\w.@-]*=(?:"(?:[^"\\]|\\.)*"|[^\s"]*)'
 _LOGFMT: Final = re.compile(rf"\s*{_LOGFMT_PAIR}(?:\s+{_LOGFMT_PAIR}){{2,}}\s*")
 _CRI: Final = r"^(\d{4}-\d{2}-\d{2}T\S+) (stdout|stderr) ([FP])(?: (.*))?$"
 _DOCKER_KEYS: Final = ({"log", "stream", "time"}, {"log", "stream", "time", "attrs"})
+_PROBE: Final = 100
 _MAJORITY: Final = 0.5
 _LOGFMT_SHARE: Final = 0.8
 
@@ -133,18 +135,31 @@ def detect(
 def _outermost(
     lines: list[str], message_field: str | None, service_field: str | None, given: TimeFormat | None
 ) -> Envelope:
-    documents = [document for document in map(_json_object, lines) if document is not None]
+    may_be_json = _frequent_in_few(lines, re.compile(r"\s*\{").match, _MAJORITY)
+    objects = map(_json_object, lines) if may_be_json else ()
+    documents = [document for document in objects if document is not None]
     if documents and len(documents) >= _MAJORITY * len(lines):
         if all(set(document) in _DOCKER_KEYS for document in documents[:100]):
             return Envelope("docker", (("log",),), ("time",), "ISO 8601")
         rows = [dict(_leaves(document)) for document in documents]
         return _choose("json", rows, message_field, service_field, given)
-    if sum(bool(re.match(_CRI, line)) for line in lines) > _MAJORITY * len(lines):
+    if _frequent(lines, re.compile(_CRI).match, _MAJORITY):
         return Envelope("cri", time=("time",), time_format="ISO 8601")
-    if sum(bool(_LOGFMT.fullmatch(line)) for line in lines) > _LOGFMT_SHARE * len(lines):
+    if _frequent(lines, _LOGFMT.fullmatch, _LOGFMT_SHARE):
         rows = [dict(_pairs(line)) for line in lines]
         return _choose("logfmt", rows, message_field, service_field, given)
     return Envelope("plain")
+
+
+def _frequent(lines: list[str], fits: Callable[[str], object], share: float) -> bool:
+    """Whether more than this share of lines fits."""
+    return _frequent_in_few(lines, fits, share) and sum(map(bool, map(fits, lines))) > share * len(lines)
+
+
+def _frequent_in_few(lines: list[str], fits: Callable[[str], object], share: float) -> bool:
+    """Whether so many of a few lines fit that this share of all may."""
+    few = lines[:: 1 + len(lines) // _PROBE]
+    return sum(map(bool, map(fits, few))) > share / 2 * len(few)
 
 
 def unwrap(lines: pl.Series, envelope: Envelope) -> pl.DataFrame:

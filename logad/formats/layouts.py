@@ -19,7 +19,7 @@ REACH: Final = 100
 """A timestamp that begins later in a line belongs to the message."""
 _FEW: Final = 200
 """So many lines tell the header where all lines then have it."""
-_PROBE: Final = 200
+_PROBE: Final = 100
 _LEAST_TIMED: Final = 0.2
 _LEAST_TOKENS: Final = 0.5
 _NEAR: Final = 0.8

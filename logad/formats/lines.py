@@ -69,7 +69,10 @@ def split_lines(content: bytes, encoding: str) -> tuple[pl.Series, int]:
 
 def decoded(content: bytes, encoding: str) -> str:
     """The bytes as text; those that are none become U+FFFD."""
-    return re.sub(_BROKEN, "\ufffd", content.decode(encoding, "surrogateescape"))
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        return re.sub(_BROKEN, "\ufffd", content.decode(encoding, "surrogateescape"))
 
 
 def count_mended(content: bytes, encoding: str) -> int:

@@ -1,6 +1,7 @@
 """The forms in which logs write a moment, as regexes and as formats that polars parses."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -160,6 +161,7 @@ _VARIANTS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "mm/dd/yyyy": ("%m/%d/%Y %H:%M:%S%.f", "%d/%m/%Y %H:%M:%S%.f"),
 }
+_DAY_WIDTH: Final = len("mm/dd/yyyy")
 _GIVEN: Final = ", as given"
 _DIRECTIVES: Final = {
     "Y": r"\d{4}",
@@ -243,9 +245,16 @@ def settled(form: TimeFormat, texts: list[str]) -> TimeFormat:
     variants = _VARIANTS.get(form.name)
     if variants is None or not texts:
         return form
-    column = pl.Series([text for text in texts if re.fullmatch(form.pattern, text)], dtype=pl.String)
-    unread = [_strptime(column, (variant,), "UTC").null_count() for variant in variants]
-    best = variants[int(np.argmin(unread))]
+    samples = {text[:_DAY_WIDTH]: text for text in texts}  # the hour says nothing of the order
+    counts = Counter(text[:_DAY_WIDTH] for text in texts)
+    written = [(text, counts[day]) for day, text in samples.items() if re.fullmatch(form.pattern, text)]
+    column = pl.Series([text for text, _ in written], dtype=pl.String)
+    weights = np.array([count for _, count in written])
+
+    def unread(variant: str) -> int:
+        return int(weights[_strptime(column, (variant,), "UTC").is_null().to_numpy()].sum())
+
+    best = next((variant for variant in variants if not unread(variant)), None) or min(variants, key=unread)
     return TimeFormat(best.replace("%.f", ""), form.pattern, (best,), form.lacks)
 
 
