@@ -32,9 +32,10 @@ check: $(READY) ## format, lint, types, imports
 faults: $(READY) ## kills, torn files and broken networks
 	$(BIN)/python -m pytest -m faults
 
-bench: $(READY) ## parsing quality, speed beside other miners, and memory
+bench: $(READY) ## parsing quality, speed beside other miners, growth, and memory
 	$(BIN)/python benchmarks/parsing.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/memory.py
 
 accuracy: $(READY) ## detection without labels on open sets with labels

@@ -45,8 +45,8 @@ class Crowds:
     >>> texts = [f"fed the {chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(30)]
     >>> words, flat = Words.of(texts), Flat()
     >>> crowds.loosen(words, flat)
-    >>> int(((words.marks & LOOSE) > 0).sum()), crowds.text(words, flat, 29)
-    (10, 'fed the <*>')
+    >>> int(((words.marks & LOOSE) > 0).sum()), crowds.texts(words, flat, np.array([29]))
+    (10, ['fed the <*>'])
     """
 
     def __init__(self, masking: Masking, steady: Sequence[str] = ()) -> None:
@@ -80,16 +80,18 @@ class Crowds:
             kept = self._admitted(kind + len(refused), place, hashes)
             words.hashes[at] = np.where(kept, hashes, _WILD)
 
-    def text(self, words: Words, flat: Flat, row: int) -> str:
-        """A loosened text, its words flattened."""
-        begin, end = int(words.first[row]), int(words.first[row + 1])
-        told = flat.texts(words, begin, end)
-        for at in np.flatnonzero(words.marks[begin:end] & LOOSE).tolist():
-            hash_ = words.hashes[begin + at]
-            told[at] = _WILDCARD if hash_ == _WILD else self._loosened[int(hash_)][1]
-        if words.cut[row]:
-            told.append(_WILDCARD)
-        return " ".join(told)
+    def texts(self, words: Words, flat: Flat, rows: Numbers) -> list[str]:
+        """Loosened texts, their words flattened."""
+        begins, sizes = words.first[rows], np.diff(words.first)[rows]
+        ends = np.cumsum(sizes)
+        at = np.arange(sizes.sum()) + np.repeat(begins - ends + sizes, sizes)
+        told = flat.texts(words, at)
+        for number in np.flatnonzero(words.marks[at] & LOOSE).tolist():
+            hash_ = words.hashes[at[number]]
+            told[number] = _WILDCARD if hash_ == _WILD else self._loosened[int(hash_)][1]
+        cut = [[_WILDCARD] if each else [] for each in words.cut[rows].tolist()]
+        spans = zip((ends - sizes).tolist(), ends.tolist(), cut, strict=True)
+        return [" ".join(told[begin:end] + rest) for begin, end, rest in spans]
 
     def learned(self, since: int = 0) -> bytes:
         """The words at places it has come to know, 16 bytes each, in order, from byte `since` on."""
@@ -124,8 +126,9 @@ class Crowds:
             self._loosened = {hash_: (hash_, text) for hash_, text in kept.items()}
         missing = [number for number, identity in enumerate(told) if identity not in self._loosened]
         if missing:
-            texts = [flat.text(words, at[first[number]]) for number in missing]
-            marked = [words.marks[at[first[number]]] & (DIGIT | MARKED) > 0 for number in missing]
+            asked = at[first[missing]]
+            texts = flat.texts(words, asked)
+            marked = (words.marks[asked] & (DIGIT | MARKED) > 0).tolist()
             masked = iter(self._masking([text for text, each in zip(texts, marked, strict=True) if each]))
             texts = [
                 next(masked) if each else generalised([text])

@@ -67,8 +67,9 @@ class FlatDrain(Drain):  # type: ignore[misc]
     def become(self, identity: int, tokens: list[str]) -> None:
         """Give a cluster other words, of which more vary."""
         self.forget(identity)
-        self.id_to_cluster[identity].log_template_tokens = tuple(tokens)
-        self.add_seq_to_prefix_tree(self.root_node, self.id_to_cluster[identity])
+        cluster = self.id_to_cluster[identity]
+        was, cluster.log_template_tokens = cluster.log_template_tokens, tuple(tokens)
+        self._learn(cluster, was)
 
     def tree_search(
         self,
@@ -86,9 +87,13 @@ class FlatDrain(Drain):  # type: ignore[misc]
 
     def add_seq_to_prefix_tree(self, root_node: Any, cluster: LogCluster) -> None:  # noqa: ANN401, ARG002
         """Let the cluster be found by its words and parts."""
+        self._learn(cluster, ())
+
+    def _learn(self, cluster: LogCluster, was: Sequence[str]) -> None:
+        """Let the cluster be found by its words and parts, of which it had some before."""
         self._asked = None
         tokens = cluster.log_template_tokens
-        self._lengths.setdefault(len(tokens), _Length()).learn(cluster.cluster_id, tokens)
+        self._lengths.setdefault(len(tokens), _Length()).learn(cluster.cluster_id, tokens, was)
         for key in _parts(tokens):
             if len(self._parts[key]) < _MOST_CANDIDATES:
                 self._parts[key][cluster.cluster_id] = None
@@ -126,7 +131,7 @@ class _Length:
         self._having: dict[tuple[int, str], int] = {}
         self._standing = 0
 
-    def learn(self, identity: int, tokens: Sequence[str]) -> None:
+    def learn(self, identity: int, tokens: Sequence[str], was: Sequence[str]) -> None:
         bit = self._bits.get(identity)
         if bit is None:
             if len(self._clusters) >= _MOST_INDEXED:
@@ -137,6 +142,8 @@ class _Length:
         self._varied[bit.bit_length() - 1] = _varied_positions(tokens)
         self._standing |= bit
         for key in enumerate(tokens):
+            if len(was) == len(tokens) and was[key[0]] == key[1]:
+                continue
             self._having[key] = self._having.get(key, 0) | bit
 
     def forget(self, identity: int) -> None:

@@ -297,10 +297,9 @@ class Miner:
         keys = words.keys() ^ mixed(distinct["level"].to_numpy().astype(np.uint64))
         unknown = np.flatnonzero(self._seen.numbers(keys) < 0)
         first = unknown[np.sort(np.unique(keys[unknown], return_index=True)[1])]
-        for key, row in zip(keys[first].tolist(), first.tolist(), strict=True):
-            if key not in self._new_texts:
-                text = self._crowds.text(words, self._flat, row)
-                self._new_texts[key] = text, bool(words.cut[row])
+        first = first[[key not in self._new_texts for key in keys[first].tolist()]]
+        texts = zip(self._crowds.texts(words, self._flat, first), words.cut[first].tolist(), strict=True)
+        self._new_texts |= zip(keys[first].tolist(), texts, strict=True)
         return keys
 
     def _learned(self, distinct: pl.DataFrame, keys: Hashes) -> NDArray[np.int32]:
@@ -406,8 +405,7 @@ class Miner:
         text = tidy(shape)
         if text in self._owners:
             return self._standing(self._owners[text])
-        typed = text.split(" ") if text else []
-        tokens = [as_compared(token) for token in typed]
+        typed, tokens = text.split(), as_compared(text).split()
         key = (*tokens, "grave" if grave else "")
         code = self._untyped.get(key)
         if code is not None:

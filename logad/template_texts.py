@@ -31,11 +31,12 @@ def common(first: str, second: str) -> str:
     one, other = first.split(), second.split()
     if len(one) != len(other):
         return first if len(one) < len(other) else second
-    return " ".join(_shared(*pair) for pair in zip(one, other, strict=True))
+    pairs = zip(one, other, strict=True)
+    return " ".join(mine if mine == yours else _shared(mine, yours) for mine, yours in pairs)
 
 
 def _shared(one: str, other: str) -> str:
-    if one in (other, WILDCARD):
+    if one == WILDCARD:
         return one
     if other == WILDCARD:
         return other
@@ -49,10 +50,9 @@ def _of_list(match: re.Match[str]) -> str:
     return types.pop() if len(types) == 1 else WILDCARD
 
 
-def as_compared(word: str) -> str:
-    """A word without its types; nothing in brackets is like a variable in them."""
-    word = _untyped(word)
-    return word.replace("()", f"({WILDCARD})") if "()" in word else word
+def as_compared(text: str) -> str:
+    """Words without their types; nothing in brackets is like a variable in them."""
+    return _untyped(text).replace("()", f"({WILDCARD})")
 
 
 def varied(words: Sequence[str]) -> list[str]:

@@ -121,8 +121,8 @@ class Flat:
     >>> words = Words.of(["took 17 ms", "took 4711 ms"])
     >>> flat = Flat()
     >>> flat.flatten(words)
-    >>> bool(words.hashes[1] == words.hashes[4]), flat.text(words, 4)
-    (True, '000')
+    >>> bool(words.hashes[1] == words.hashes[4]), flat.texts(words, np.array([3, 4]))
+    (True, ['took', '000'])
     """
 
     def __init__(self) -> None:
@@ -146,19 +146,14 @@ class Flat:
         flat_hashes = np.array([self._known[identity][0] for identity in told], dtype=np.uint64)
         words.hashes[at] = flat_hashes[inverse]
 
-    def text(self, words: Words, at: int) -> str:
-        """The flattened form of a word."""
-        return self.texts(words, at, at + 1)[0]
-
-    def texts(self, words: Words, begin: int, end: int) -> list[str]:
-        """The flattened forms of words; a loose one as it stood."""
-        part = slice(begin, end)
+    def texts(self, words: Words, at: Numbers) -> list[str]:
+        """The flattened forms of the words with these numbers; a loose one as it stood."""
         told = []
         for start, stop, mark, identity in zip(
-            words.starts[part].tolist(),
-            words.ends[part].tolist(),
-            words.marks[part].tolist(),
-            words.hashes[part].tolist(),
+            words.starts[at].tolist(),
+            words.ends[at].tolist(),
+            words.marks[at].tolist(),
+            words.hashes[at].tolist(),
             strict=True,
         ):
             known = self._known.get(identity) if mark & DIGIT else None
