@@ -49,8 +49,7 @@ QUIET: Final = Observer()
 class Corpus:
     """The mined records of some sources."""
 
-    records: pl.DataFrame  # as BATCH_SCHEMA says, in order of time where all streams have it
-    texts: Texts = field(default_factory=Texts)  # of the records, by their `place`
+    records: pl.DataFrame  # RECORD_SCHEMA and `template`, in order of time where all streams have it
     layouts: dict[str, Layout] = field(default_factory=dict)
     faults: list[InputError] = field(default_factory=list)  # sources that could not be read
 
@@ -66,12 +65,7 @@ def read(
         InputError: no source could be read, or none holds a record.
     """
     corpus = Corpus(pl.DataFrame())
-
-    def begun(layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]) -> _Framing:
-        kind = _Skimming if skimming.suits(layout) else _Recording
-        return _Framing(kind(layout, miner, telemetry, tell), corpus.texts, telemetry)
-
-    frames: list[pl.DataFrame] = list(_pieces(specs, reading, miner, telemetry, observer, corpus, begun))
+    frames: list[pl.DataFrame] = list(_pieces(specs, reading, miner, telemetry, observer, corpus, _whole))
     corpus.records = _in_time(_concatenated(frames), len(corpus.layouts))
     corpus.records = _within(corpus.records, reading, telemetry)
     telemetry.templates = len(miner.vocabulary)
@@ -99,7 +93,7 @@ def tallied(  # noqa: PLR0913, PLR0917  (what a run is made of)
     """
     if reading.since is not None or reading.until is not None:
         corpus = read(specs, reading, miner, telemetry, observer)
-        tally.read(corpus.records, corpus.texts.messages)
+        tally.read(corpus.records)
         return corpus
     corpus = Corpus(pl.DataFrame())
 
@@ -203,7 +197,7 @@ class _Skimming:
     def __init__(
         self, layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
     ) -> None:
-        self._skimmer = Skimmer(layout, miner, telemetry, tell)
+        self._skimmer = Skimmer(layout, miner, telemetry, tell, timed=False)
 
     def push(self, buffer: Buffer) -> Iterator[tuple[Skimmed, Skimmer]]:
         for piece in self._skimmer.push(buffer):
@@ -218,25 +212,35 @@ class _Skimming:
 
 
 class _Framing:
-    """What is read of a stream as frames; the texts are kept elsewhere."""
+    """A stream read by the shapes of its lines, record by record."""
 
-    def __init__(self, stream: "_Recording | _Skimming", texts: Texts, telemetry: Telemetry) -> None:
-        self._stream = stream
-        self._texts = texts
+    def __init__(
+        self, layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
+    ) -> None:
+        self._skimmer = Skimmer(layout, miner, telemetry, tell)
         self._telemetry = telemetry
 
     def push(self, buffer: Buffer) -> Iterator[pl.DataFrame]:
-        return map(self._framed, self._stream.push(buffer))
+        return self._framed(self._skimmer.push(buffer))
 
     def flush(self) -> Iterator[pl.DataFrame]:
-        return map(self._framed, self._stream.flush())
+        return self._framed(self._skimmer.flush())
 
     def rest(self) -> None:
-        self._stream.rest()
+        self._skimmer.rest()
 
-    def _framed(self, piece: "pl.DataFrame | tuple[Skimmed, Skimmer]") -> pl.DataFrame:
-        with self._telemetry.stage("parse"):
-            return self._texts.read(piece) if isinstance(piece, pl.DataFrame) else self._texts.skimmed(*piece)
+    def _framed(self, pieces: Iterator[Skimmed]) -> Iterator[pl.DataFrame]:
+        for piece in pieces:
+            with self._telemetry.stage("parse"):
+                records = self._skimmer.records(piece)
+            yield records
+
+
+def _whole(
+    layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
+) -> "_Recording | _Framing":
+    """The fastest way to read all records of a stream."""
+    return (_Framing if skimming.suits(layout) else _Recording)(layout, miner, telemetry, tell)
 
 
 class _Reading(Protocol[_Piece]):
