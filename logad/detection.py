@@ -160,7 +160,8 @@ def _facts(layout: Layout, parts: pl.DataFrame, rule: str, encoded: str, *, some
     timed = total - times.null_count()
     name = envelope.time_format or " or ".join(form.name for form in layout.header.times)
     place = f' in "{".".join(envelope.time)}"' if envelope.time and envelope.kind != "cri" else ""
-    time = f"{name}{place}, read as {layout.zone}, in {timed:,} of {total:,} records" if timed else "none"
+    share = f"{100 * timed // max(total, 1)} % of" if some else f"{timed:,} of {total:,}"
+    time = f"{name}{place}, read as {layout.zone}, in {share} records" if timed else "none"
     if timed and layout.header.lacks and not envelope.time_format:
         time += f"; the {layout.header.lacks} is taken from the file's age"
     levelled = int((levels(firsts) > 0).sum())

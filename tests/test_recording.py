@@ -1,5 +1,6 @@
 import csv
 import gzip
+import codecs
 import json
 import os
 from datetime import UTC, datetime
@@ -49,6 +50,7 @@ def fields(content, *names, **options):
 
 
 def physical_lines(content: bytes) -> int:
+    content = content.removeprefix(codecs.BOM_UTF8)  # alone it is no line
     return content.count(b"\n") + (0 if content.endswith(b"\n") or not content else 1)
 
 
@@ -365,13 +367,11 @@ def test_a_layout_that_begins_late_in_the_sample_is_found():
     assert rows[-1] == (Level.ERROR, "block 8999 lost")
 
 
-def test_of_a_long_sample_the_services_are_told_as_the_least_there_are():
-    content = "".join(
-        f"Jan  2 03:04:05 web unit{index % 7}[{index}]: did {index} things\n" for index in range(9000)
-    ).encode()
-    assert detect(content, "app.log", Overrides(), None).describe()[4] == (
-        "service    the program's name, 7 services or more"
-    )
+def test_of_a_long_sample_shares_are_told_and_the_least_number_of_services():
+    content = "".join(f"2024-01-02T03:04:05Z web unit{n % 7}[{n}]: did {n} things\n" for n in range(9000))
+    told = detect(content.encode(), "app.log", Overrides(), None).describe()
+    assert told[2] == "time       ISO 8601, read as UTC, in 100 % of records"
+    assert told[4] == "service    the program's name, 7 services or more"
 
 
 def test_a_time_inside_the_message_is_no_header():
