@@ -1,6 +1,7 @@
 """The command line: parses, calls the public functions, prints; the one place that exits."""
 
 import errno
+import gc
 import io
 import os
 import signal
@@ -39,6 +40,7 @@ def main() -> None:
     except BrokenPipeError:  # while telling of an error
         _give_up_output()
         code = ExitCode.DONE
+    gc.freeze()  # to look for garbage on the way out takes longer than to read a short log
     sys.exit(code)
 
 
