@@ -1,6 +1,6 @@
+import codecs
 import csv
 import gzip
-import codecs
 import json
 import os
 from datetime import UTC, datetime
