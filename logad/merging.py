@@ -45,8 +45,8 @@ class _Place:
     """All templates that differ in one word, and that word."""
 
     words: dict[str, int]  # word -> code
-    merged: int | None = None  # code of the template that took its words together
-    identifiers: int | None = None  # the same for those words only that look like identifiers
+    merged: tuple[int, str] | None = None  # the template that took its words together, what stands for them
+    identifiers: tuple[int, str] | None = None  # the same for those words only that look like identifiers
 
 
 @dataclass(slots=True)
@@ -80,10 +80,15 @@ class Siblings:
         for position, key in _places(tokens, grave):
             place = self._places.get(key)
             if isinstance(place, _Place):
-                if place.merged is not None:
-                    return place.merged
-                if place.identifiers is not None and _is_identifier(tokens[position]):
-                    return place.identifiers
+                if place.merged is not None and _fits(tokens[position], place.merged[1]):
+                    return place.merged[0]
+                identifiers = place.identifiers
+                if (
+                    identifiers
+                    and _is_identifier(tokens[position])
+                    and _fits(tokens[position], identifiers[1])
+                ):
+                    return identifiers[0]
         kind = _kind(tokens, grave) if self._kinds else None
         shapes = {} if kind is None else self._kinds.get(kind, {})
         return min(shapes.values()) if len(shapes) >= _FEWEST_IDENTIFIERS else None
@@ -157,15 +162,21 @@ def _varied(place: _Place, position: int, word_before: str) -> Merge | None:
         or len(words) >= _MANY_FIRST
     ):
         codes = tuple(sorted(set(words.values())))
-        place.merged = codes[0]
+        place.merged = codes[0], generalised(words)
         reason = "units vary" if units else "a word varies"
-        return Merge(codes, {position: generalised(words)}, reason) if len(codes) > 1 else None
+        return Merge(codes, {position: place.merged[1]}, reason) if len(codes) > 1 else None
     names = [word for word in words if _is_identifier(word)]
     if len(names) >= _FEWEST_IDENTIFIERS and position:
         codes = tuple(sorted({words[word] for word in names}))
-        place.identifiers = codes[0]
-        return Merge(codes, {position: generalised(names)}, "identifiers vary") if len(codes) > 1 else None
+        place.identifiers = codes[0], generalised(names)
+        return Merge(codes, {position: place.identifiers[1]}, "identifiers vary") if len(codes) > 1 else None
     return None
+
+
+def _fits(word: str, text: str) -> bool:
+    """Whether a word is one of those that a text with a variable stands for."""
+    before, _, after = text.partition(WILDCARD)
+    return len(word) >= len(before) + len(after) and word.startswith(before) and word.endswith(after)
 
 
 def _bracketed(words: Iterable[str]) -> bool:

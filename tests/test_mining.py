@@ -312,3 +312,9 @@ def test_the_blocks_of_hdfs_are_thirty_templates():
         "Verification succeeded",
     ):
         assert sum(text.startswith(start) for text in texts) == 1, start
+
+
+def test_a_word_without_the_brackets_that_others_have_is_another_template():
+    codes, texts = mined("(y)", "()", "alpha")
+    assert codes[0] == codes[1] != codes[2]
+    assert texts[codes[2]] == "alpha"
