@@ -17,11 +17,12 @@ from logad.mining import Miner
 from logad.options import Reading
 from logad.recall import told_source
 from logad.recording import Layout, Recorder
-from logad.skimming import Skimmer
+from logad.skimming import SCHEMA, Skimmer
 from logad.stretches import Skimmed
 from logad.tallying import Tally
 from logad.telemetry import Telemetry
-from logad.types import RECORD_SCHEMA, Buffer, Verdict, WindowKind
+from logad.texts import Texts
+from logad.types import Buffer, Verdict, WindowKind
 from logad.windows import Windowing, Windows
 
 SAMPLE_BYTES = 1 << 20
@@ -49,7 +50,8 @@ QUIET: Final = Observer()
 class Corpus:
     """The mined records of some sources."""
 
-    records: pl.DataFrame  # RECORD_SCHEMA and `template`, in order of time where all streams have it
+    records: pl.DataFrame  # SCHEMA, `template` and `place`, in order of time where all streams have it
+    texts: Texts = field(default_factory=Texts)  # of the records, by their `place`
     layouts: dict[str, Layout] = field(default_factory=dict)
     faults: list[InputError] = field(default_factory=list)  # sources that could not be read
 
@@ -65,7 +67,12 @@ def read(
         InputError: no source could be read, or none holds a record.
     """
     corpus = Corpus(pl.DataFrame())
-    frames: list[pl.DataFrame] = list(_pieces(specs, reading, miner, telemetry, observer, corpus, _whole))
+
+    def begun(layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]) -> _Framing:
+        kind = _Skimming if skimming.suits(layout) else _Recording
+        return _Framing(kind(layout, miner, telemetry, tell), corpus.texts, telemetry)
+
+    frames: list[pl.DataFrame] = list(_pieces(specs, reading, miner, telemetry, observer, corpus, begun))
     corpus.records = _in_time(_concatenated(frames), len(corpus.layouts))
     corpus.records = _within(corpus.records, reading, telemetry)
     telemetry.templates = len(miner.vocabulary)
@@ -93,15 +100,16 @@ def tallied(  # noqa: PLR0913, PLR0917  (what a run is made of)
     """
     if reading.since is not None or reading.until is not None:
         corpus = read(specs, reading, miner, telemetry, observer)
-        tally.read(corpus.records)
+        tally.read(corpus.records, corpus.texts.messages)
         return corpus
     corpus = Corpus(pl.DataFrame())
 
     def begun(
         layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
     ) -> "_Reading[pl.DataFrame | tuple[Skimmed, Skimmer]]":
-        kind = _Skimming if not timed and skimming.suits(layout) else _Recording
-        return kind(layout, miner, telemetry, tell)
+        if not timed and skimming.suits(layout):
+            return _Skimming(layout, miner, telemetry, tell, timed=False)
+        return _Recording(layout, miner, telemetry, tell)
 
     for piece in _pieces(specs, reading, miner, telemetry, observer, corpus, begun):
         if isinstance(piece, pl.DataFrame):
@@ -129,7 +137,7 @@ def windows_of(corpus: Corpus, chosen: Windowing, miner: Miner, telemetry: Telem
         InputError: no record has what makes a window: a time, or a session key.
     """
     with telemetry.stage("window"):
-        windows = windowing.cut(corpus.records, chosen, miner.vocabulary, telemetry)
+        windows = windowing.cut(corpus.records, chosen, miner.vocabulary, telemetry, corpus.texts)
     if not len(windows):
         found = f"none of {corpus.records.height:,} records has a key"
         advice = "leave the option out to have windows chosen"
@@ -145,7 +153,10 @@ def chosen_windowing(corpus: Corpus, reading: Reading, telemetry: Telemetry) -> 
     asked = reading.windowing
     if asked is not None and asked.kind is WindowKind.TIME:
         corpus.records = _timed(corpus, telemetry)
-    return asked or choosing.choose(corpus.records)
+    if asked is not None:
+        return asked
+    first = corpus.records["place"].head(choosing.SAMPLE).to_numpy()
+    return choosing.choose(corpus.records, corpus.texts.raw(first))
 
 
 def judged(
@@ -195,9 +206,15 @@ class _Skimming:
     """A stream read by the shapes of its lines."""
 
     def __init__(
-        self, layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
+        self,
+        layout: Layout,
+        miner: Miner,
+        telemetry: Telemetry,
+        tell: Callable[[str], None],
+        *,
+        timed: bool = True,
     ) -> None:
-        self._skimmer = Skimmer(layout, miner, telemetry, tell, timed=False)
+        self._skimmer = Skimmer(layout, miner, telemetry, tell, timed=timed)
 
     def push(self, buffer: Buffer) -> Iterator[tuple[Skimmed, Skimmer]]:
         for piece in self._skimmer.push(buffer):
@@ -212,35 +229,25 @@ class _Skimming:
 
 
 class _Framing:
-    """A stream read by the shapes of its lines, record by record."""
+    """What is read of a stream as frames; the texts are kept elsewhere."""
 
-    def __init__(
-        self, layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
-    ) -> None:
-        self._skimmer = Skimmer(layout, miner, telemetry, tell)
+    def __init__(self, stream: "_Recording | _Skimming", texts: Texts, telemetry: Telemetry) -> None:
+        self._stream = stream
+        self._texts = texts
         self._telemetry = telemetry
 
     def push(self, buffer: Buffer) -> Iterator[pl.DataFrame]:
-        return self._framed(self._skimmer.push(buffer))
+        return map(self._framed, self._stream.push(buffer))
 
     def flush(self) -> Iterator[pl.DataFrame]:
-        return self._framed(self._skimmer.flush())
+        return map(self._framed, self._stream.flush())
 
     def rest(self) -> None:
-        self._skimmer.rest()
+        self._stream.rest()
 
-    def _framed(self, pieces: Iterator[Skimmed]) -> Iterator[pl.DataFrame]:
-        for piece in pieces:
-            with self._telemetry.stage("parse"):
-                records = self._skimmer.records(piece)
-            yield records
-
-
-def _whole(
-    layout: Layout, miner: Miner, telemetry: Telemetry, tell: Callable[[str], None]
-) -> "_Recording | _Framing":
-    """The fastest way to read all records of a stream."""
-    return (_Framing if skimming.suits(layout) else _Recording)(layout, miner, telemetry, tell)
+    def _framed(self, piece: "pl.DataFrame | tuple[Skimmed, Skimmer]") -> pl.DataFrame:
+        with self._telemetry.stage("parse"):
+            return self._texts.read(piece) if isinstance(piece, pl.DataFrame) else self._texts.skimmed(*piece)
 
 
 class _Reading(Protocol[_Piece]):
@@ -341,7 +348,7 @@ def _tell(layout: Layout, stream: str, corpus: Corpus, observer: Observer) -> No
 def _concatenated(frames: list[pl.DataFrame]) -> pl.DataFrame:
     filled = [frame for frame in frames if not frame.is_empty()]
     if not filled:
-        return pl.DataFrame(schema={**RECORD_SCHEMA, "template": pl.Int32()})
+        return pl.DataFrame(schema={**SCHEMA, "template": pl.Int32(), "place": pl.Int64()})
     return pl.concat(filled)
 
 

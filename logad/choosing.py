@@ -62,9 +62,12 @@ class KeyFit:
     per_session: float  # mean records of those sessions
 
 
-def choose(records: pl.DataFrame) -> Windowing:
-    """The one windowing that suits these mined records best: sessions, else time, else runs of records."""
-    return _sessions(records, keyed=KEYED) or _spans(records)
+def choose(records: pl.DataFrame, raw: pl.Series | None = None) -> Windowing:
+    """The one windowing that suits these mined records best: sessions, else time, else runs of records.
+
+    `raw` are the texts of the first SAMPLE of them, where these have no column of that name.
+    """
+    return _sessions(records, keyed=KEYED, raw=raw) or _spans(records)
 
 
 def views(records: pl.DataFrame) -> tuple[Windowing, ...]:
@@ -131,9 +134,10 @@ def _runs(records: pl.DataFrame, why: str) -> Windowing:
     return Windowing(WindowKind.RECORDS, size=size, reason=f"no session key found, and {why}")
 
 
-def _sessions(records: pl.DataFrame, *, keyed: float) -> Windowing | None:
+def _sessions(records: pl.DataFrame, *, keyed: float, raw: pl.Series | None = None) -> Windowing | None:
     """Sessions by the key that puts most records into sessions; None where no key does."""
     sample = records.head(SAMPLE)
+    sample = sample if raw is None else sample.with_columns(raw.alias("raw"))
     fits = [_fit(sample, candidate) for candidate in _candidates(sample["raw"])]
     good = [
         fit

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import polars as pl
-
 from logad.types import Contribution, Evidence, Reason
 from logad.windows import Windows
 
@@ -57,9 +55,8 @@ def _evidence(windows: Windows, row: int, events: tuple[int, ...]) -> tuple[Evid
     proving = list(wanted)[:MOST_LINES]
     if not proving or not len(windows.records):
         return ()
-    return tuple(_proof(windows.records, place) for place in proving)
-
-
-def _proof(records: pl.DataFrame, place: int) -> Evidence:
-    source, line, raw, document = (records[name][place] for name in ("source", "line", "raw", "document"))
-    return Evidence(source, line if document is None and line > 0 else None, raw[:LONGEST_LINE], document)
+    records = windows.records[proving].select("source", "line", "document")
+    return tuple(
+        Evidence(source, line if document is None and line > 0 else None, raw[:LONGEST_LINE], document)
+        for (source, line, document), raw in zip(records.iter_rows(), windows.raw(proving), strict=True)
+    )

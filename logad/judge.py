@@ -289,13 +289,15 @@ class _Identity:
         told = [judge.config.model_dump(mode="json"), judge.seed, str(windows.kind), context]
         self._prefix = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16).digest()
         self._windows = windows
-        self._raw = windows.records["raw"]
 
     def of(self, rows: NDArray[np.int64]) -> list[str]:
         """The ids of the verdicts on these windows."""
-        chosen = self._windows.take(rows)
-        kept = bool(len(chosen.rows)) and chosen.rows.min() >= 0 and chosen.rows.max() < len(self._raw)
-        raw = self._raw.gather(chosen.rows).to_list() if kept else []
+        windows = self._windows
+        chosen = windows.take(rows)
+        kept = (
+            bool(len(chosen.rows)) and chosen.rows.min() >= 0 and chosen.rows.max() < windows.records.height
+        )
+        raw = windows.raw(chosen.rows).to_list() if kept else []
         identity = chosen.table.select(
             "service", "key", pl.col("start").cast(pl.Int64), "first_line", "revision"
         )

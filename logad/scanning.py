@@ -189,7 +189,7 @@ def train(
     ref = models.save(setup.store, model, learned, datetime.now(UTC))
     redact = Redactor(setup.settings.redaction).text
     tally = Tally()
-    tally.read(corpus.records)
+    tally.read(corpus.records, corpus.texts.messages)
     mined = listed(tally.templates(miner.standing()), miner.vocabulary, {}, setup.rules, redact)
     quality = findings(mined, setup.rules, redact)
     summary = _summary(setup, corpus, windowing, tuple(judge.doubts))

@@ -29,6 +29,11 @@ from logad.telemetry import Telemetry
 from logad.types import RECORD_SCHEMA, Buffer
 from logad.windows import NO_TIME
 
+SCHEMA: Final[dict[str, pl.DataType]] = {
+    name: kind for name, kind in RECORD_SCHEMA.items() if name not in {"raw", "text"}
+}
+"""Columns of records without what they say."""
+
 _TOGETHER: Final = 16 << 20  # bytes whose new shapes are parsed together, while as many are numbered
 _ENCODINGS: Final = frozenset({"utf-8", "cp1252", "latin-1", "ascii"})  # ASCII letters are what they seem
 _VALUE: Final = re.compile(r"[0-9]{2}|0x0")  # in a canonical text
@@ -110,26 +115,36 @@ class Skimmer:
         """The messages of records of this stream, given all lines of each."""
         return self._read(raw)["text"]
 
+    def raw(self, skimmed: Skimmed, chosen: NDArray[np.int64]) -> pl.Series:
+        """Some of the records as they stood in their source."""
+        stretch, rows = skimmed.stretch, skimmed.rows[chosen]
+        if len(chosen) == len(stretch.shapes):  # decoding all at once is faster
+            encoding = self._layout.encoding
+            every = (lines.split_lines(text, encoding)[0] for text in stretch.texts)
+            raw = pl.concat([_NO_TEXT, *every]).gather(rows)
+        else:
+            raw = self._lines(stretch.raw_lines(rows, np.ones_like(rows)))
+        several = np.flatnonzero(np.isin(rows, skimmed.whole["row"].to_numpy()))
+        if several.size:
+            known = skimmed.whole["raw"].gather(
+                np.searchsorted(skimmed.whole["row"].to_numpy(), rows[several])
+            )
+            raw = raw.scatter(several, known)
+        return raw
+
     def records(self, skimmed: Skimmed) -> pl.DataFrame:
-        """The records with their times and raw texts as a frame; `text` is left empty."""
+        """The records with their times as a frame, without what they say."""
         rows, stretch = skimmed.rows, skimmed.stretch
         count = len(rows)
-        raw = pl.concat(
-            [_NO_TEXT, *(lines.split_lines(text, self._layout.encoding)[0] for text in stretch.texts)]
-        )
-        raw = raw if len(raw) == count else raw.gather(rows)
         shapes = stretch.shapes[rows]
         level = self._facts.levels[shapes]
         if len(skimmed.whole):
             known = skimmed.whole.filter(pl.col("row").is_in(rows))
-            places = np.searchsorted(rows, known["row"].to_numpy())
-            raw = raw.scatter(places, known["raw"])
-            level[places] = known["level"].to_numpy()
-        times = self._times(stretch, rows, shapes, raw)
+            level[np.searchsorted(rows, known["row"].to_numpy())] = known["level"].to_numpy()
+        times = self._times(skimmed, shapes)
         untimed = times.null_count()
         if untimed:
             self._telemetry.notes["without_time"] += untimed
-        text = pl.Series([""], dtype=pl.String)
         stream = pl.Series([self._layout.stream], dtype=pl.String)
         source = pl.Series([stretch.source], dtype=pl.String)
         names = pl.Series(self.services, dtype=pl.String)
@@ -138,8 +153,6 @@ class Skimmer:
                 "time": times,
                 "service": names.gather(skimmed.services),
                 "level": level,
-                "text": text.new_from_index(0, count),
-                "raw": raw,
                 "stream": stream.new_from_index(0, count),
                 "source": source.new_from_index(0, count),
                 "line": skimmed.numbers,
@@ -147,13 +160,12 @@ class Skimmer:
                 "document": pl.Series([None], dtype=pl.String).new_from_index(0, count),
                 "template": skimmed.templates,
             },
-            schema={**RECORD_SCHEMA, "template": pl.Int32},
+            schema={**SCHEMA, "template": pl.Int32()},
         )
 
-    def _times(
-        self, stretch: Stretch, rows: NDArray[np.int64], shapes: NDArray[np.int32], raw: pl.Series
-    ) -> pl.Series:
+    def _times(self, skimmed: Skimmed, shapes: NDArray[np.int32]) -> pl.Series:
         """The time of each record: read where its shape has it, else as any header is read."""
+        rows, stretch = skimmed.rows, skimmed.stretch
         layout = self._layout
         forms = layout.header.times
         found = np.full(len(rows), NO_TIME)
@@ -169,9 +181,7 @@ class Skimmer:
             unread = np.arange(len(rows))
         times = pl.Series("time", found).set(pl.Series(found == NO_TIME), None).cast(RECORD_SCHEMA["time"])
         if unread.size and forms:
-            texts = header_parts(raw.gather(unread) if len(unread) < len(raw) else raw, layout.header)[
-                "time_inner"
-            ]
+            texts = header_parts(self.raw(skimmed, unread), layout.header)["time_inner"]
             none = times.gather(unread)
             read, self._calendar = header_times(none, texts, forms, layout.zone, self._calendar)
             times = times.scatter(unread, read) if len(unread) < len(times) else read
@@ -399,12 +409,14 @@ class Skimmer:
             named[unknown] = [self._names.setdefault(name, len(self._names)) for name in found]
         return named
 
+    def _lines(self, raw: Sequence[bytes]) -> pl.Series:
+        """Lines as text."""
+        whole = b"".join(line.rstrip(b"\n") + b"\n" for line in raw)
+        return lines.split_lines(whole, self._layout.encoding)[0]
+
     def _parts(self, raw: Sequence[bytes]) -> pl.DataFrame:
         """The parts of lines."""
-        whole, _ = lines.split_lines(
-            b"".join(line.rstrip(b"\n") + b"\n" for line in raw), self._layout.encoding
-        )
-        parts = envelopes.unwrap(whole, self._layout.envelope)
+        parts = envelopes.unwrap(self._lines(raw), self._layout.envelope)
         return parts.hstack(header_parts(parts["inner"], self._layout.header))
 
     def _read(self, raw: Sequence[bytes]) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """Counts templates while logs are read, in memory that does not grow with the logs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -84,15 +84,21 @@ class Tally:
         _, kept = self._raw.setdefault(id(skimmer), (skimmer, []))
         kept += zip(records.templates[chosen].tolist(), records.raw(chosen), strict=True)
 
-    def read(self, records: pl.DataFrame) -> None:
-        """Take mined records."""
+    def read(
+        self, records: pl.DataFrame, messages: Callable[[NDArray[np.int64]], pl.Series] | None = None
+    ) -> None:
+        """Take mined records; with `messages`, which tells them by `place`, these need no texts."""
         if records.is_empty():
             return
         codes = records["template"].to_numpy()
         names = records["service"].unique(maintain_order=True)
         services = records["service"].replace_strict(names, range(len(names)), return_dtype=pl.Int32)
         chosen = self._took(codes, records["line"].to_numpy(), services.to_numpy(), names.to_list())
-        some = pl.DataFrame({"code": codes[chosen], "text": records["text"].gather(chosen)})
+        if messages is None:
+            texts = records["text"].gather(chosen)
+        else:
+            texts = messages(records["place"].gather(chosen).to_numpy())
+        some = pl.DataFrame({"code": codes[chosen], "text": texts})
         for (code,), part in some.partition_by("code", as_dict=True).items():
             self._texts.setdefault(int(code), []).append(part["text"])
 

@@ -2,11 +2,13 @@
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from logad.assembling import assembled, grouped, no_windows
 from logad.errors import InputError
@@ -15,7 +17,7 @@ from logad.resting import Rested, Resting
 from logad.straying import stray
 from logad.telemetry import Telemetry
 from logad.types import Template, WindowKind
-from logad.windows import NO_TIME, Windowing, Windows
+from logad.windows import NO_TIME, Texts, Windowing, Windows
 
 LONGEST_SILENCE: Final = 1_000
 """Empty windows of a service judged one after another; the rest of a longer silence is only counted."""
@@ -27,6 +29,7 @@ FEWEST_RESTING: Final = 1_000
 _MICROSECONDS: Final = 1_000_000
 _NEEDED: Final = ("time", "service", "stream", "line", "lines", "template")
 """What cutting looks at."""
+_AT_ONCE: Final = 1 << 19  # records whose texts are looked at together
 _MARK: Final = "_mark"  # the watermark when a record was released, microseconds
 
 
@@ -35,8 +38,11 @@ def cut(
     windowing: Windowing,
     vocabulary: tuple[Template, ...],
     telemetry: Telemetry | None = None,
+    texts: Texts | None = None,
 ) -> Windows:
     """All windows of a finite input, ordered by first record (time windows: by span, then service).
+
+    The records may have a column `place` instead of `raw`: `texts` then tells what they say.
 
     A session ends with the input, whatever its timeout. In windows of time a record whose time is far from
     all others is with the one above it, as if it had none; it is counted as `stray_time`.
@@ -49,9 +55,16 @@ def cut(
     if windowing.kind is WindowKind.TIME and (few := int((far := stray(records["time"])).sum())):
         telemetry.notes["stray_time"] += few
         records = records.with_columns(pl.when(~far).then(pl.col("time")))
-    windower.push(records.select("raw", *_NEEDED).with_row_index("_place"), without="raw")
+    keyed = windowing.kind is WindowKind.SESSION
+    needed = records.select(*(["raw"] if keyed and texts is None else []), *_NEEDED).with_row_index("_place")
+    if keyed and texts is not None:
+        for begin in range(0, records.height, _AT_ONCE):
+            raw = texts.raw(records["place"].slice(begin, _AT_ONCE).to_numpy())
+            windower.push(needed.slice(begin, _AT_ONCE).with_columns(raw.alias("raw")), without="raw")
+    else:
+        windower.push(needed, without="raw" if keyed else None)
     windows = windower.close(vocabulary, None, final=True)
-    return replace(windows, records=records)
+    return replace(windows, records=records, texts=texts)
 
 
 class Windower:
@@ -250,30 +263,35 @@ class Windower:
         closed = records.filter(pl.col("_span") < end) if not records.is_empty() else records
         if not records.is_empty():
             self._open = records.filter(pl.col("_span") >= end).drop("_span")
-        table = self._span_table(closed, self._next_span, end)
-        self._next_span = max(self._next_span, end)
+        first = self._next_span
+        self._next_span = max(first, end)
+        names, services = _coded(closed)
+        spans = closed["_span"].to_numpy() if len(services) else services
+        table = self._span_table(_pairs(spans, services, names), first, end)
+        order = {name: place for place, name in enumerate(sorted(self._first_spans))}
+        place = (table["_span"].to_numpy() - first) * len(order)
+        place += np.asarray([order[name] for name in table["service"]], dtype=np.int64)
+        ranks = np.asarray([order[name] for name in names], dtype=np.int64)
+        window = np.searchsorted(place, (spans - first) * len(order) + ranks[services])
         table = table.with_columns(
             pl.from_epoch(pl.col("_span") * span, "us").dt.replace_time_zone("UTC").alias("start"),
             pl.from_epoch((pl.col("_span") + 1) * span, "us").dt.replace_time_zone("UTC").alias("end"),
         ).with_row_index("_window")
-        if closed.is_empty():
-            rows = closed.with_columns(pl.lit(0, pl.UInt32).alias("_window")).clear()
-        else:
-            rows = closed.join(
-                table.select("_window", "_span", "service"), on=["_span", "service"], maintain_order="left"
-            )
+        rows = closed.with_columns(pl.Series("_window", window, dtype=pl.UInt32))
+        if len(window):
             # Late records are released after what they precede in time, or with it, as the input was cut.
             moment = rows["time"].dt.epoch("us").fill_null(rows[_MARK])
-            rows = rows.sort("_window", *([] if moment.is_sorted() else [moment]), maintain_order=True)
+            in_order = bool((window[1:] >= window[:-1]).all())
+            if not (in_order and moment.is_sorted()):
+                rows = rows.sort("_window", *([] if moment.is_sorted() else [moment]), maintain_order=True)
         return assembled(self.windowing.kind, table, rows, vocabulary)
 
-    def _span_table(self, closed: pl.DataFrame, first: int, end: int) -> pl.DataFrame:
+    def _span_table(self, seen: Iterable[tuple[int, str]], first: int, end: int) -> pl.DataFrame:
         """One row per service and span from `first` until `end`, for services seen by then."""
         present: dict[int, set[str]] = {}
-        if not closed.is_empty():
-            for service, span in closed.select("service", "_span").unique().iter_rows():
-                present.setdefault(span, set()).add(service)
-                self._first_spans[service] = min(span, self._first_spans.get(service, span))
+        for span, service in seen:
+            present.setdefault(span, set()).add(service)
+            self._first_spans[service] = min(span, self._first_spans.get(service, span))
         rows: list[tuple[int, str]] = []
         cut_short = 0
         span = first
@@ -396,6 +414,26 @@ class Windower:
             awake = set(records["key"])
             self._revisions = {key: count for key, count in self._revisions.items() if key in awake}
         self._open = records
+
+
+def _coded(records: pl.DataFrame) -> tuple[list[str], NDArray[np.int64]]:
+    """The services of records, and of each record its place among them."""
+    if records.is_empty():
+        return [], np.zeros(0, dtype=np.int64)
+    names = records["service"].unique()
+    codes = records["service"].replace_strict(names, range(len(names)), return_dtype=pl.Int64)
+    return names.to_list(), codes.to_numpy()
+
+
+def _pairs(
+    spans: NDArray[np.int64], services: NDArray[np.int64], names: Sequence[str]
+) -> Iterator[tuple[int, str]]:
+    """The spans that services have records in."""
+    pairs = spans * max(len(names), 1) + services
+    changes = np.flatnonzero(np.diff(pairs, prepend=pairs[:1] - 1))
+    for pair in np.unique(pairs[changes]).tolist():
+        span, service = divmod(pair, len(names))
+        yield span, names[service]
 
 
 def _whole(value: object) -> int:

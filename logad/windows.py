@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import polars as pl
@@ -38,6 +38,14 @@ class Distinct:
     first: NDArray[np.int64]  # (distinct windows,): the first window that has it
 
 
+class Texts(Protocol):
+    """The texts of records that are not in their frame."""
+
+    def raw(self, places: NDArray[np.int64]) -> pl.Series:
+        """The records as they stood in their source, by the column `place` of the frame."""
+        ...
+
+
 @dataclass(frozen=True)
 class Windows:
     """Windows of one kind in order; nothing in it may be written to.
@@ -53,8 +61,11 @@ class Windows:
     times: NDArray[np.int64]
     rows: NDArray[np.int64]
     vocabulary: tuple[Template, ...]  # code -> template; codes in `events` are below its length
-    records: pl.DataFrame  # the records behind the windows (RECORD_SCHEMA), for evidence; may be empty
+    records: (
+        pl.DataFrame
+    )  # the records behind the windows, for evidence (RECORD_SCHEMA, see `texts`); may be empty
     until: int | None = None  # the last moment of the input, microseconds; None: that of the last event
+    texts: Texts | None = None  # None: `records` has a column `raw`
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -98,6 +109,13 @@ class Windows:
         """Which templates of the vocabulary are errors by their level and by their words."""
         return np.asarray([template.alarming for template in self.vocabulary], dtype=np.bool_)
 
+    def raw(self, rows: NDArray[np.int64] | Sequence[int]) -> pl.Series:
+        """Some of the records as they stood in their source."""
+        rows = np.asarray(rows, dtype=np.int64)
+        if self.texts is None:
+            return self.records["raw"].gather(rows)
+        return self.texts.raw(self.records["place"].gather(rows).to_numpy())
+
     def span(self, window: int) -> slice:
         """Where the events of a window stand."""
         return slice(int(self.offsets[window]), int(self.offsets[window + 1]))
@@ -118,6 +136,7 @@ class Windows:
             self.vocabulary,
             self.records,
             self.until,
+            self.texts,
         )
 
     def without_records(self) -> "Windows":
@@ -147,6 +166,7 @@ def joined(parts: Sequence[Windows]) -> Windows:
         last.vocabulary,
         last.records,
         last.until,
+        last.texts,
     )
 
 

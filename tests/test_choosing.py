@@ -188,4 +188,4 @@ def test_on_real_logs_the_choice_is_a_site_engineers(tmp_path, name, expected):
     miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
     corpus = batch.read([str(path)], setup.reading, miner, setup.telemetry, Observer())
     batch.settle([corpus], miner, setup.telemetry)
-    assert choose(corpus.records).describe().startswith(expected)
+    assert batch.chosen_windowing(corpus, setup.reading, setup.telemetry).describe().startswith(expected)

@@ -19,6 +19,7 @@ from logad.mining import Miner
 from logad.recording import Recorder
 from logad.skimming import Skimmer, suits
 from logad.telemetry import Telemetry
+from logad.texts import Texts
 from logad.types import Buffer
 
 DATA = Path(os.environ.get("LOGAD_DATA") or Path(__file__).parents[2] / "shared" / "data")
@@ -75,9 +76,13 @@ def buffers(text: bytes, cuts: list[int], *, first_line: int = 1) -> list[Buffer
 
 
 def skimmed(layout, pieces, miner, telemetry):
-    skimmer = Skimmer(layout, miner, telemetry)
-    frames = [skimmer.records(part) for piece in pieces for part in skimmer.push(piece)]
-    return told(frames + [skimmer.records(part) for part in skimmer.flush()])
+    skimmer, texts = Skimmer(layout, miner, telemetry), Texts()
+    frames = [texts.skimmed(part, skimmer) for piece in pieces for part in skimmer.push(piece)]
+    frames += [texts.skimmed(part, skimmer) for part in skimmer.flush()]
+    for frame in frames:  # asked for all at once and for some in another order, the same is told
+        places = frame["place"].to_numpy()
+        assert texts.raw(places[::-2]).to_list() == texts.raw(places).to_list()[::-2]
+    return told([frame.with_columns(texts.raw(frame["place"].to_numpy()).alias("raw")) for frame in frames])
 
 
 def recorded(layout, pieces, miner, telemetry):

@@ -190,11 +190,14 @@ def test_what_is_no_time_is_not_read_by_the_compiled_pass(text):
     assert Compiled.found().moments(padded, ZERO, ZERO, b"Y-m-dTH:M:Sf").tolist() == [NO_TIME]
 
 
-def test_no_time_is_read_where_the_text_may_end_before_it():
+def test_times_are_read_to_the_end_of_a_text_and_not_beyond():
     list(Shapes(worth_compiling=0).number(b"-"))
-    text = b"2024-01-01 00:00:00\n"
+    text = b"2024-01-01 00:00:00"
     places = np.asarray([-1, 0, 5, place(200, 200)], dtype=np.int32)
-    assert Compiled.found().moments(text, places * 0, places, b"Y-m-dTH:M:Sf").tolist() == [NO_TIME] * 4
+    begin = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
+    found = Compiled.found().moments(text, places * 0, places, b"Y-m-dTH:M:Sf")
+    assert found.tolist() == [NO_TIME, begin, NO_TIME, NO_TIME]
+    assert Compiled.found().moments(text[:-1], ZERO, ZERO, b"Y-m-dTH:M:Sf").tolist() == [NO_TIME]
 
 
 def test_a_time_is_found_behind_blanks_and_what_follows_them():

@@ -11,6 +11,7 @@ from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import llvmlite.binding as llvm
@@ -23,6 +24,7 @@ _SOURCES: Final = (
     *(Path(__file__).with_name(name) for name in ("words.py", "source.py", "times.py", "numbered.py")),
     Path(__file__).parents[1] / "canonical.py",
 )
+_LOCK: Final = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,9 @@ class Passes:
     moments: Callable[..., int]
 
 
+_LOADED: Final[list[Passes]] = []  # once they were
+
+
 def compiled(tell: Callable[[str], None] | None = None) -> Passes | None:
     """The passes, or None where no earlier run has left them.
 
@@ -42,16 +47,19 @@ def compiled(tell: Callable[[str], None] | None = None) -> Passes | None:
     Raises:
         OSError, ImportError, RuntimeError: they cannot be compiled here.
     """
-    path = _cached()
-    code = _sound(path)
-    if code is None and tell is not None:
-        tell("compiling for this machine, once")
-        code = _object()
-        _keep(path, code)
-    return None if code is None else _loaded(code)
+    with _LOCK:
+        if not _LOADED:
+            path = _cached()
+            code = _sound(path)
+            if code is None and tell is not None:
+                tell("compiling for this machine, once")
+                code = _object()
+                _keep(path, code)
+            if code is not None:
+                _LOADED.append(_loaded(code))
+        return _LOADED[0] if _LOADED else None
 
 
-@lru_cache(maxsize=1)
 def _loaded(code: bytes) -> Passes:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(code))
@@ -105,7 +113,14 @@ def _object() -> bytes:
 
 
 def _cached() -> Path:
-    """Where the machine code for this processor, these sources and these versions lies."""
+    """Where the machine code lies."""
+    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(folder) / "logad" / f"{_name()}.o"
+
+
+@lru_cache(maxsize=1)
+def _name() -> str:
+    """Stands for this processor, these sources and these versions."""
     told = [
         llvm.get_host_cpu_name(),
         llvm.get_process_triple(),
@@ -114,9 +129,7 @@ def _cached() -> Path:
         version("numba"),
     ]
     sources = [path.read_text(encoding="utf-8") for path in _SOURCES]
-    name = hashlib.sha256("\0".join([*told, *sources]).encode()).hexdigest()[:32]
-    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(folder) / "logad" / f"{name}.o"
+    return hashlib.sha256("\0".join([*told, *sources]).encode()).hexdigest()[:32]
 
 
 def _sound(path: Path) -> bytes | None:

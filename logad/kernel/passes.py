@@ -124,13 +124,25 @@ class Compiled:
         """The times in some lines of a text, microseconds since 1970, or the least integer.
 
         `lines` are where these begin in the text, `places` where in each a time does, as `numbered.place`
-        tells. What the letters mean, is told by `logad.kernel.times.moments`. None is read at a place below
-        0, or where less of the text is left than a time may reach.
+        tells. What the letters mean, is told by `logad.kernel.times.moments`. None is read at a place
+        below 0.
         """
         found = np.full(len(places), np.iinfo(np.int64).min)
-        inside = np.flatnonzero((places >= 0) & (lines < len(text) - _FARTHEST))
-        begins = np.ascontiguousarray(lines[inside], dtype=np.int32)
-        chosen = np.ascontiguousarray(places[inside], dtype=np.int32)
+        last = text.rfind(b"\n", 0, max(0, len(text) - _FARTHEST)) + 1  # what begins there is read in a copy
+        for begin, part, chosen in (
+            (0, text, (places >= 0) & (lines < last)),
+            (last, text[last:] + b"\n" * _FARTHEST, (places >= 0) & (lines >= last)),
+        ):
+            if chosen.any():
+                found[chosen] = self._moments(part, lines[chosen] - begin, places[chosen], letters)
+        return found
+
+    def _moments(
+        self, text: bytes, lines: NDArray[np.int32], places: NDArray[np.int32], letters: bytes
+    ) -> NDArray[np.int64]:
+        """The same for lines that are at least _FARTHEST from the end."""
+        begins = np.ascontiguousarray(lines, dtype=np.int32)
+        chosen = np.ascontiguousarray(places, dtype=np.int32)
         read = np.empty(len(chosen), dtype=np.int64)
         written, told = np.frombuffer(text, dtype=np.uint8), np.frombuffer(letters, dtype=np.uint8)
         self._passes.moments(
@@ -142,8 +154,7 @@ class Compiled:
             len(told),
             read.ctypes.data,
         )
-        found[inside] = read
-        return found
+        return read
 
 
 def _laid_out(text: bytes, room: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:

@@ -1,0 +1,94 @@
+"""The texts of records: kept as they were read, decoded for those that are asked for."""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from logad.skimming import Skimmer
+from logad.stretches import Skimmed
+
+_NONE: Final = pl.Series([], dtype=pl.String)
+
+
+class _Piece(Protocol):
+    def raw(self, chosen: NDArray[np.int64]) -> pl.Series: ...
+    def messages(self, chosen: NDArray[np.int64]) -> pl.Series: ...
+
+
+class Texts:
+    """What records of a corpus say, each known by its place: 0 for the first that was added."""
+
+    def __init__(self) -> None:
+        self._pieces: list[_Piece] = []
+        self._bounds = [0]
+
+    def read(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Take the columns `raw` and `text` of records; their `place` stands instead."""
+        return records.drop("raw", "text").with_columns(
+            self._added(_Read(records["raw"], records["text"]), records.height)
+        )
+
+    def skimmed(self, records: Skimmed, skimmer: Skimmer) -> pl.DataFrame:
+        """Take records of which only the shapes were read; as a frame with their `place`."""
+        frame = skimmer.records(records)
+        return frame.with_columns(self._added(_Skimmed(records, skimmer), frame.height))
+
+    def raw(self, places: NDArray[np.int64]) -> pl.Series:
+        """The records as they stood in their source."""
+        return self._gathered(places, lambda piece, chosen: piece.raw(chosen))
+
+    def messages(self, places: NDArray[np.int64]) -> pl.Series:
+        """The records without their headers."""
+        return self._gathered(places, lambda piece, chosen: piece.messages(chosen))
+
+    def _added(self, piece: _Piece, count: int) -> pl.Series:
+        begin = self._bounds[-1]
+        self._pieces.append(piece)
+        self._bounds.append(begin + count)
+        return pl.int_range(begin, begin + count, dtype=pl.Int64, eager=True).alias("place")
+
+    def _gathered(
+        self, places: NDArray[np.int64], of: Callable[[_Piece, NDArray[np.int64]], pl.Series]
+    ) -> pl.Series:
+        """The texts at these places, in their order."""
+        pieces = np.searchsorted(self._bounds, places, side="right") - 1
+        order = np.argsort(pieces, kind="stable")
+        found = [_NONE]
+        for number in np.unique(pieces).tolist():
+            begin, end = np.searchsorted(pieces, (number, number + 1), sorter=order)
+            found.append(of(self._pieces[number], places[order[begin:end]] - self._bounds[number]))
+        texts = pl.concat([part.rename("") for part in found])
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return texts.gather(back)
+
+
+class _Read:
+    """Records that were read one by one."""
+
+    def __init__(self, raw: pl.Series, messages: pl.Series) -> None:
+        self._raw = raw
+        self._messages = messages
+
+    def raw(self, chosen: NDArray[np.int64]) -> pl.Series:
+        return self._raw.gather(chosen)
+
+    def messages(self, chosen: NDArray[np.int64]) -> pl.Series:
+        return self._messages.gather(chosen)
+
+
+class _Skimmed:
+    """Records that were read by the shapes of their lines."""
+
+    def __init__(self, records: Skimmed, skimmer: Skimmer) -> None:
+        self._records = records
+        self._skimmer = skimmer
+
+    def raw(self, chosen: NDArray[np.int64]) -> pl.Series:
+        return self._skimmer.raw(self._records, chosen)
+
+    def messages(self, chosen: NDArray[np.int64]) -> pl.Series:
+        return self._skimmer.texts(self._records.raw(chosen))
