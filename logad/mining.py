@@ -1,7 +1,7 @@
 """Mines log templates: gives every record the code of its template, through the few shapes there are."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypedDict, Unpack
 
 import numpy as np
@@ -9,10 +9,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from logad import masking, pinning
-from logad.hashing import Hashes, HashTable
+from logad.ageing import ALWAYS, WEEK_MICROSECONDS
+from logad.hashing import Hashes, HashTable, Numbers
 from logad.lineage import Descent, Lineage
 from logad.novelty import Novelty
-from logad.placing import OVERFLOW, Placing
+from logad.placing import OVERFLOW, Placing, is_shape
 from logad.remembering import Known
 from logad.rules import Rules, load
 from logad.shaping import MOST_BYTES, Loosened, Shaping
@@ -80,9 +81,11 @@ class Miner:
         level = pl.col("level").cast(pl.UInt8).fill_null(Level.UNKNOWN)
         keys = ["text", "level", *(name for name in ("service",) if name in records.columns)]
         texts = records.select(masking.heads(records["text"]), level, *keys[2:])
+        first = []
         if "time" in records.columns:
-            texts = texts.with_columns(records["time"])
-        first = [pl.col("time").first()] if "time" in texts.columns else []
+            texts = texts.with_columns(records["time"], _week=_weeks(records["time"]))
+            keys += ["_week"] if texts["_week"].n_unique() > 1 else []
+            first = [pl.col("time").first()]
         distinct = texts.group_by(keys, maintain_order=True).agg(pl.len(), *first)
         distinct = distinct.with_columns(self.codes(distinct))
         found = texts.join(distinct, on=keys, how="left", maintain_order="left", nulls_equal=True)
@@ -143,7 +146,10 @@ class Miner:
         return records.with_columns(pl.Series("template", self.standing()[records["template"].to_numpy()]))
 
     def shapes(self, since: int = 0) -> list[tuple[str, int]]:
-        """The distinct shapes learned, each with a level, in order, from number `since` on."""
+        """What was learned in order, from number `since` on: distinct shapes, each with a level.
+
+        Between them, of records with times, in which week which templates were seen: see `Placing.learned`.
+        """
         return self._placing.learned(since)
 
     def crowds(self, since: int = 0) -> bytes:
@@ -190,8 +196,8 @@ class Miner:
         known = pl.Series([shape for shape, _ in learned], dtype=pl.String)
         miner._placing.pins = pinning.told(known, miner.rules.templates)
         grave = miner._graveness(known)
-        for (shape, level), graver in zip(learned, grave, strict=True):
-            miner._placing.code(shape, level, grave=graver)
+        each = zip(learned, grave, strict=True)
+        miner._placing.learn_again((shape, level, graver) for (shape, level), graver in each)
         if lineage is not None:
             miner._standing.lineage = Lineage(lineage)
         return miner
@@ -232,7 +238,7 @@ class Miner:
 
         The ids agree whichever is first, as far as what is one template does not depend on the order.
         """
-        shapes = dict.fromkeys([*one.shapes(), *other.shapes()])
+        shapes = dict.fromkeys(each for part in (one, other) for each in part.shapes() if is_shape(each))
         miner = cls.rebuilt(shapes, one.rules, crowds=one.crowds() + other.crowds(), **options)
         told = {(event.was_id, event.became_id): event for event in (*other.lineage(), *one.lineage())}
         events = [*one.lineage(), *other.lineage(), *miner.lineage()]
@@ -264,37 +270,51 @@ class Miner:
     def _learned(self, distinct: pl.DataFrame, keys: Hashes) -> NDArray[np.int32]:
         """The code of each row; what was not seen before is learned in order."""
         codes = self._seen.numbers(keys)
+        weeks = _weeks(distinct["time"]).to_list() if "time" in distinct.columns else []
         if not self._new_texts:
+            self._sight(codes, weeks)
             return codes.astype(np.int32)
         unknown = np.flatnonzero(codes < 0)
         services = _services(distinct)
         owned = keys[unknown] ^ services.gather(unknown).hash().to_numpy()
         _, at_first, inverse = np.unique(owned, return_index=True, return_inverse=True)
         first = unknown[np.sort(at_first)]
+        number = np.argsort(np.argsort(at_first))[inverse]  # of each unknown row: which of the first ones
         shapes = self._shaping.shapes([self._new_texts[key] for key in keys[first].tolist()])
         self._new_texts.clear()
         self._placing.pins = pinning.told(pl.Series(shapes, dtype=pl.String), self.rules.templates)
         rows = distinct[first]
-        times = rows["time"].to_list() if "time" in rows.columns else [None] * len(shapes)
-        found = np.empty(len(shapes), dtype=np.int64)
+        times = rows["time"].to_list() if weeks else [None] * len(shapes)
         held = np.ones(len(shapes), dtype=np.bool_)
         grave = self._graveness(pl.Series(shapes, dtype=pl.String))
         each = zip(shapes, rows["level"].to_list(), grave, services.gather(first), times, strict=True)
+        ends = [*first[1:].tolist(), len(codes)]
+        self._sight(codes[: first[0]], weeks)
+        found = np.empty(len(shapes), dtype=np.int64)
         for at, (shape, level, graver, service, self._standing.when) in enumerate(each):
             found[at] = self._placing.code(shape, level, grave=graver)
             if found[at] < 0:
                 held[at] = False
                 found[at] = self._placing.overflow(service)
+            if weeks:
+                part = slice(first[at], ends[at])
+                inside = slice(*np.searchsorted(unknown, [part.start, part.stop]))
+                codes[unknown[inside]] = found[number[inside]]
+                self._sight(codes[part], weeks[part])
         self._standing.when = None
         if len(self._seen) > 2 * self._most_shapes:
             self._seen = HashTable()
         self._seen.add(keys[first[held]], found[held])
-        number = np.argsort(np.argsort(at_first))[inverse]
         codes[unknown] = found[number]
         if self._telemetry is not None and not held.all():
             lost = distinct["len"].to_numpy()[unknown[~held[number]]]
             self._telemetry.notes["template_overflow"] += int(lost.sum())
         return codes.astype(np.int32)
+
+    def _sight(self, codes: Numbers, weeks: Sequence[int | None]) -> None:
+        """Note in which weeks templates were seen, where there are times."""
+        for code, week in zip(codes.tolist(), weeks, strict=False):
+            self._placing.sighted(code, ALWAYS if week is None else week)
 
     def _count(self, distinct: pl.DataFrame, codes: NDArray[np.int32], known: int) -> None:
         """Tell how many templates are new, of which service, and if they are a flood."""
@@ -308,6 +328,11 @@ class Miner:
 
     def _graveness(self, shapes: pl.Series) -> list[bool]:
         return shapes.str.contains(self._grave).to_list()
+
+
+def _weeks(times: pl.Series) -> pl.Series:
+    """In which week, counted from 1970, each time is."""
+    return times.dt.epoch("us") // WEEK_MICROSECONDS
 
 
 def _services(distinct: pl.DataFrame) -> pl.Series:

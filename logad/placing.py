@@ -1,8 +1,12 @@
 """Finds the template that a shape belongs to, or opens one: Drain, and rules for words that vary."""
 
+from collections.abc import Iterable
 from functools import reduce
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
+from logad.ageing import Ages
 from logad.draining import VARIED, FlatDrain
 from logad.merging import WILDCARD, Merge, Siblings, generalised
 from logad.standing import Standing
@@ -49,11 +53,37 @@ class Placing:
         self._untyped: dict[tuple[str, ...], int] = {}  # words of a template as it was opened -> code
         self._opened: dict[tuple[bool, int], int] = {}  # Drain's cluster -> the code it was opened for
         self._clusters: dict[int, tuple[FlatDrain, int]] = {}  # the other way
-        self._overflows = 0
+        self._overflows: set[int] = set()
+        self._ages = Ages()
+        self._sighted: list[tuple[int, int]] = []  # weeks and codes, to be told with what is learned
 
     def learned(self, since: int) -> list[tuple[str, int]]:
-        """The shapes that have a code, each with a level, in order, from number `since` on."""
+        """The shapes that have a code, each with a level, in order, from number `since` on.
+
+        Between them, of records with times, which templates were seen in which week: texts with newlines.
+        """
+        self._tell_sighted()
         return self._learned[since:]
+
+    def learn_again(self, learned: Iterable[tuple[str, int, bool]]) -> None:
+        """Learn what was learned before, in order; for each shape also if its words are grave."""
+        for shape, level, grave in learned:
+            if not is_shape((shape, level)):
+                week, codes = shape.split("\n")
+                for code in codes.split(","):
+                    self._ages.sighted(int(code), int(week), len(self.standing.templates))
+                self._learned.append((shape, level))
+            else:
+                self.code(shape, level, grave=grave)
+
+    def sighted(self, code: int, week: int) -> None:
+        """Note that a template was seen in a week: one that was not for long leaves its room to a new one.
+
+        Nothing is forgotten of it: its texts, code and id are those it had when it is seen again.
+        """
+        code = self.standing.of(code)
+        if code not in self._overflows and self._ages.sighted(code, week, len(self.standing.templates)):
+            self._sighted.append((week, code))
 
     def known(self, shape: tuple[str, int]) -> int | None:
         """The code of a shape that was learned at a level."""
@@ -84,7 +114,19 @@ class Placing:
         """The code of what there was no room for, of one service."""
         return self._overflowing(f"{OVERFLOW} {service}".rstrip())
 
+    def _full(self) -> bool:
+        """Whether there is no room for a new template."""
+        many = len(self.standing.templates)
+        return many >= self._most_templates and self._ages.in_use(many) >= self._most_templates
+
+    def _tell_sighted(self) -> None:
+        for week, seen in groupby(self._sighted, key=itemgetter(0)):
+            codes = ",".join(str(code) for _, code in seen)
+            self._learned.append((f"{week}\n{codes}", int(Level.UNKNOWN)))
+        self._sighted.clear()
+
     def _learn(self, shape: str, level: int, code: int) -> None:
+        self._tell_sighted()
         self._shapes[shape, level] = code
         self._learned.append((shape, level))
 
@@ -108,7 +150,7 @@ class Placing:
             return self.standing.of(sibling)
         varied = [VARIED if kind == WILDCARD else token for kind, token in zip(typed, tokens, strict=True)]
         drain = self._drains[grave]
-        if len(self.standing.templates) >= self._most_templates:
+        if self._full():
             cluster = drain.found(varied)
             return -1 if cluster is None else self.standing.of(self._opened[grave, cluster])
         alike = drain.alike(varied) if VARIED in varied else []
@@ -168,16 +210,21 @@ class Placing:
         code = self.standing.owner(text)
         if code is not None and self.standing.templates[code].text == text:
             return code
-        return self.standing.opened(text) if len(self.standing.templates) < self._most_templates else -1
+        return -1 if self._full() else self.standing.opened(text)
 
     def _overflowing(self, text: str) -> int:
         """The code of an overflow; of many services together, if there are very many."""
         code = self.standing.owner(text)
-        if code is None and self._overflows >= _MOST_OVERFLOWS:
+        if code is None and len(self._overflows) >= _MOST_OVERFLOWS:
             text = OVERFLOW
             code = self.standing.owner(text)
         if code is None:
-            self._overflows += 1
             code = self.standing.opened(text)
+            self._overflows.add(code)
             self._learn(text, int(Level.UNKNOWN), code)
         return code
+
+
+def is_shape(learned: tuple[str, int]) -> bool:
+    """Whether what was learned is a shape, not when templates were seen."""
+    return "\n" not in learned[0]

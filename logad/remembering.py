@@ -11,8 +11,8 @@ from typing import Any, Final
 from logad.errors import StateError
 from logad.lineage import Descent
 
-VERSION: Final = 2
-"""Version 1 was the list of shapes alone."""
+VERSION: Final = 3
+"""Version 1 was the list of shapes alone; in version 2 nothing told when templates were seen."""
 
 _KIND: Final = "logad.templates"
 _ADVICE: Final = "learn the templates anew, or take an earlier copy"
@@ -22,7 +22,7 @@ _ADVICE: Final = "learn the templates anew, or take an earlier copy"
 class Known:
     """All that a miner knows: learning it again gives the same miner."""
 
-    shapes: Sequence[tuple[str, int]]  # with a level each, in order
+    shapes: Sequence[tuple[str, int]]  # with a level each, in order; between them, when templates were seen
     crowds: bytes = b""  # 16 bytes for each word known at a place
     lineage: Sequence[Descent] = ()
 

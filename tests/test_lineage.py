@@ -176,12 +176,18 @@ def test_the_first_version_of_the_state_is_still_read():
     assert [template.text for template in miner.vocabulary] == ["took <NUM>", "disk failed"]
 
 
+def test_the_state_of_before_it_told_when_templates_were_seen_is_still_read():
+    miner, _ = of(["took 5 ms", "disk failed"])
+    state = miner.state().replace(b'"version":3', b'"version":2')
+    assert Miner.restored(state, RULES).vocabulary == miner.vocabulary
+
+
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
         (lambda state: state[:-20], "not readable"),
         (lambda state: state.replace(b"disk", b"desk"), "its checksum is"),
-        (lambda state: state.replace(b'"version":2', b'"version":3'), "templates of version 3"),
+        (lambda state: state.replace(b'"version":3', b'"version":4'), "templates of version 4"),
         (lambda state: state.replace(b"logad.templates", b"something.else"), "it holds 'something.else'"),
         (lambda _: b"", "not readable"),
         (lambda _: b"\xff\xfe", "not readable"),
