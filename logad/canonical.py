@@ -13,7 +13,7 @@ MOST_UNIT: Final = 3
 CHAINED: Final = (2, 4, 8, 12)
 """Widths kept in chains such as `10:00:59`, `2024-05-01` and UUIDs, so that masks can tell these."""
 
-_RUN: Final = re.compile(r"[0-9A-Za-z]*[0-9][0-9A-Za-z]*")
+_RUN: Final = re.compile(r"(?<![0-9A-Za-z])[A-Za-z]*+[0-9][0-9A-Za-z]*")  # in time that is linear in a word
 _HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]+")
 _HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
 _NAMED: Final = re.compile(r"([A-Za-z]+)[0-9]+")

@@ -246,6 +246,11 @@ def test_a_million_unique_lines_are_held_in_bounded_tables(worth):
     assert all(len(part.firsts) == 1000 for part in found)
 
 
+@pytest.mark.parametrize("text", ["x" * 1_000_000, "x1" * 500_000, "-" * 1_000_000, "a:" * 500_000])
+def test_a_word_of_a_megabyte_is_flattened_without_trying_its_every_end(text):
+    assert canonical(text) == (text if "1" not in text else "00id00")
+
+
 @given(BYTES)
 @settings(max_examples=500, deadline=None)
 def test_the_compiled_pass_writes_canonical_texts_as_the_oracle_does(text):
