@@ -74,6 +74,13 @@ def test_neither_a_silence_nor_a_flood_of_new_lines_at_any_times_makes_room():
     assert texts(miner, told((90, "alpha"), (90, "gamma is new"))) == ["alpha", f"{OVERFLOW} app"]
 
 
+def test_new_lines_that_tell_later_and_later_times_do_not_make_what_is_known_old():
+    miner = Miner(RULES, most_templates=len(NAMES))
+    miner.assign(told((0, NAMES[0])))
+    miner.assign(told(*((10 * week, text) for week, text in enumerate(NAMES) if week)))
+    assert texts(miner, told((999, "one more that is new"))) == [f"{OVERFLOW} app"]
+
+
 def test_without_times_nothing_ages():
     miner = Miner(RULES, most_templates=2)
     for text in ("alpha", "beta here", *["alpha"] * WEEKS):
