@@ -2,9 +2,10 @@
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import compress
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,7 @@ THREADS: Final = min(
     4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 )
 _NONE: Final = -1
+_RETURN: Final = ord("\r")
 _NO_NUMBERS: Final = np.zeros(0, dtype=np.int32)
 
 
@@ -74,20 +76,30 @@ class Numbering:
     def _common(self, text: bytes, hand: "_Hand", part: Numbered) -> Lines:
         """A part with the numbers that all threads' shapes have in common."""
         hand.learn(part)
-        numbers = self._numbers
         rows, local = hand.unnumbered(part)
-        anew = len(numbers) + sum(hand.keys[shape] not in numbers for shape in local) > hand.shapes.most
+        keys = [hand.keys[shape] for shape in local]
+        numbers = self._of(keys)
+        fresh = numbers == _NONE
+        anew = len(self._numbers) + int(fresh.sum()) > hand.shapes.most
         if anew:
-            numbers.clear()
+            self._numbers.clear()
             for each in self._hands:
                 each.forget()
             rows, local = hand.unnumbered(part)
-        before = len(numbers)
-        found = [numbers.setdefault(hand.keys[shape], len(numbers)) for shape in local]
-        hand.common[local] = found
-        rows = rows[np.asarray(found, dtype=np.int64) >= before] if rows.size else rows
-        firsts = part.starts[rows]
-        return Lines(hand.common[part.ids], part.starts, firsts, _ends(text, part.starts, rows), anew)
+            keys = [hand.keys[shape] for shape in local]
+            numbers = self._of(keys)
+            fresh = numbers == _NONE
+        if fresh.any():
+            told = range(len(self._numbers), len(self._numbers) + int(fresh.sum()))
+            numbers[fresh] = told
+            self._numbers.update(zip(compress(keys, fresh.tolist()), told, strict=True))
+        hand.common[local] = numbers
+        begins, ends = _ends(text, part.starts, rows[fresh])
+        return Lines(hand.common[part.ids], part.starts, begins, ends, anew)
+
+    def _of(self, keys: Sequence[int | str]) -> NDArray[np.int32]:
+        """The common numbers of shapes, _NONE for one that is new."""
+        return np.asarray([self._numbers.get(key, _NONE) for key in keys], dtype=np.int32)
 
 
 class _Hand:
@@ -127,12 +139,13 @@ class _Hand:
         self._thread.shutdown()
 
 
-def _ends(text: bytes, starts: NDArray[np.int32], rows: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Where lines end, without their newlines."""
-    begins = starts[rows].tolist()
-    ends = [text.find(b"\n", begin) for begin in begins]
-    ends = [len(text) if end < 0 else end for end in ends]
-    return np.asarray(
-        [end - text.endswith(b"\r", begin, end) for begin, end in zip(begins, ends, strict=True)],
-        dtype=np.int32,
-    )
+def _ends(
+    text: bytes, starts: NDArray[np.int32], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Where lines begin and end, without their newlines."""
+    begins, ends = starts[rows], starts[np.minimum(rows + 1, len(starts) - 1)] - np.int32(1)
+    if rows.size and rows[-1] == len(starts) - 1:
+        end = text.find(b"\n", int(begins[-1]))
+        ends[-1] = end if end >= 0 else len(text)
+    before = np.frombuffer(text, dtype=np.uint8)[np.maximum(ends - 1, 0)] if rows.size else ends
+    return begins, ends - ((before == _RETURN) & (ends > begins)).astype(np.int32)
