@@ -18,6 +18,7 @@ WORTH_COMPILING: Final = 1 << 23
 """The same where they must be compiled first."""
 MOST: Final = 1 << 17
 _NEVER: Final = 1 << 62
+_READY: "Final[list[Compiled]]" = []  # once they were worth it
 
 
 class _Table(Protocol):
@@ -145,13 +146,13 @@ def moments(
 
 def _loaded(size: int) -> "Compiled | None":
     """The compiled passes for a text of this size: None where they are not worth it, or nowhere to be had."""
-    if size < WORTH_LOADING:
-        return None
-    try:
-        from logad.kernel.passes import Compiled  # noqa: PLC0415  (costs nothing where it is not needed)
-    except (ImportError, OSError):
-        return None
-    return Compiled.found()
+    if not _READY and size >= WORTH_LOADING:
+        try:
+            from logad.kernel.passes import Compiled  # noqa: PLC0415  (costs nothing where it is not needed)
+        except (ImportError, OSError):
+            return None
+        _READY.extend(filter(None, [Compiled.found()]))
+    return _READY[0] if _READY else None
 
 
 def _array(values: list[int]) -> NDArray[np.int32]:

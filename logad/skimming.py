@@ -179,7 +179,10 @@ class Skimmer:
             unread = np.flatnonzero((found == NO_TIME) & (places != UNTIMED))
         else:
             unread = np.arange(len(rows))
-        times = pl.Series("time", found).set(pl.Series(found == NO_TIME), None).cast(RECORD_SCHEMA["time"])
+        times = pl.Series("time", found)
+        if (found == NO_TIME).any():
+            times = times.set(pl.Series(found == NO_TIME), None)
+        times = times.cast(RECORD_SCHEMA["time"])
         if unread.size and forms:
             texts = header_parts(self.raw(skimmed, unread), layout.header)["time_inner"]
             none = times.gather(unread)

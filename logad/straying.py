@@ -23,7 +23,8 @@ def stray(times: pl.Series) -> pl.Series:
     >>> stray(pl.Series(times)).arg_true().to_list()
     [0]
     """
-    ordered = times.drop_nulls().dt.epoch("us").sort()
+    ordered = times.drop_nulls().dt.epoch("us")
+    ordered = ordered if ordered.is_sorted() else ordered.sort()
     if len(ordered) < FEWEST_TIMES:
         return pl.Series(times.name, [False], dtype=pl.Boolean).new_from_index(0, len(times))
     few = max(1, int(FEW * len(ordered)))

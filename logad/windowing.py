@@ -2,18 +2,17 @@
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from logad.assembling import assembled, grouped, no_windows
 from logad.errors import InputError
 from logad.keys import session_keys
 from logad.resting import Rested, Resting
+from logad.spanning import MARK, by_window, coded, found, pairs
 from logad.straying import stray
 from logad.telemetry import Telemetry
 from logad.types import Template, WindowKind
@@ -30,7 +29,6 @@ _MICROSECONDS: Final = 1_000_000
 _NEEDED: Final = ("time", "service", "stream", "line", "lines", "template")
 """What cutting looks at."""
 _AT_ONCE: Final = 1 << 19  # records whose texts are looked at together
-_MARK: Final = "_mark"  # the watermark when a record was released, microseconds
 
 
 def cut(
@@ -127,7 +125,7 @@ class Windower:
             return {}
         since = pl.col("_judged").reverse().cum_max().reverse().over("key").not_()
         later = self._open.filter(pl.col("_judged").any().over("key") & since)
-        return dict(later.group_by("key").agg(pl.col(_MARK).first()).iter_rows())
+        return dict(later.group_by("key").agg(pl.col(MARK).first()).iter_rows())
 
     def hold(self, key: str, until: int) -> None:
         """Take back a session that `close` gave out: it is complete at `until` unless it goes on before.
@@ -203,21 +201,23 @@ class Windower:
             self._advance(watermark)
             return
         waiting = pl.concat(self._waiting)
-        order = pl.col("time").dt.epoch("us").forward_fill().over("stream").fill_null(NO_TIME)
-        waiting = waiting.with_columns(order.alias(_MARK))
+        moment = pl.col("time").dt.epoch("us")
+        if waiting["time"].has_nulls():
+            moment = moment.forward_fill().over("stream").fill_null(NO_TIME)
+        waiting = waiting.with_columns(moment.alias(MARK))
         in_order = self.windowing.kind is WindowKind.RECORDS  # of input: none of these spans two streams
         if watermark is not None and not in_order:
-            waiting = waiting.sort(_MARK, "stream", maintain_order=True)
+            waiting = waiting.sort(MARK, "stream", maintain_order=True)
         if watermark is None or final or in_order:
             ready, self._waiting = waiting, []
         else:
-            ready = waiting.filter(pl.col(_MARK) <= watermark)
-            rest = waiting.filter(pl.col(_MARK) > watermark).drop(_MARK)
+            ready = waiting.filter(pl.col(MARK) <= watermark)
+            rest = waiting.filter(pl.col(MARK) > watermark).drop(MARK)
             self._waiting = [] if rest.is_empty() else [rest]
-        late = ready.filter((pl.col(_MARK) < self._released) & pl.col("time").is_not_null()).height
+        late = ready.filter((pl.col(MARK) < self._released) & pl.col("time").is_not_null()).height
         if late:
             self._telemetry.notes["late"] += late
-        ready = ready.with_columns(pl.col(_MARK).cum_max().clip(lower_bound=self._released))
+        ready = ready.with_columns(pl.col(MARK).cum_max().clip(lower_bound=self._released))
         woken = self._resting.wake(ready["key"].unique()) if "key" in ready.columns else []
         for records in woken:
             told = records.filter(pl.col("_judged")).group_by("key").agg(pl.col("_revision").last())
@@ -233,7 +233,7 @@ class Windower:
         if watermark is not None:
             self._released = max(self._released, watermark)
         elif self._open is not None and not self._open.is_empty():
-            self._released = max(self._released, int(self._open[_MARK][-1]))
+            self._released = max(self._released, int(self._open[MARK][-1]))
 
     # Time windows ---------------------------------------------------------------------------------
 
@@ -241,17 +241,17 @@ class Windower:
         records = self._open if self._open is not None else pl.DataFrame()
         span = round((self.windowing.span_seconds or 0) * _MICROSECONDS)
         if not records.is_empty():
-            if self._next_span is None and records[_MARK].max() == NO_TIME:
+            if self._next_span is None and records[MARK].max() == NO_TIME:
                 raise InputError(
                     "--window",
                     "no record has a time",
                     "logs with times, or --window-records",
                     "say where the time stands with --time-format",
                 )
-            time = pl.col("time").dt.epoch("us").fill_null(pl.col(_MARK))
+            time = pl.col("time").dt.epoch("us").fill_null(pl.col(MARK))
             records = records.with_columns((time // span).alias("_span"))
             if self._next_span is None:
-                self._next_span = _whole(records.filter(pl.col(_MARK) != NO_TIME)["_span"].min())
+                self._next_span = _whole(records.filter(pl.col(MARK) != NO_TIME)["_span"].min())
             records = records.with_columns(pl.col("_span").clip(lower_bound=self._next_span))
         if self._next_span is None:
             return no_windows(self.windowing.kind, vocabulary)
@@ -260,31 +260,22 @@ class Windower:
             end = max(end, _whole(records["_span"].max()) + 1)
         if final:
             end = max(end, self._next_span)
-        closed = records.filter(pl.col("_span") < end) if not records.is_empty() else records
+        closed = records
         if not records.is_empty():
-            self._open = records.filter(pl.col("_span") >= end).drop("_span")
-        first = self._next_span
-        self._next_span = max(first, end)
-        names, services = _coded(closed)
+            over = records["_span"] < end
+            if not over.all():
+                closed = records.filter(over)
+            self._open = records.filter(~over).drop("_span")
+        first, self._next_span = self._next_span, max(self._next_span, end)
+        names, services = coded(closed)
         spans = closed["_span"].to_numpy() if len(services) else services
-        table = self._span_table(_pairs(spans, services, names), first, end)
-        order = {name: place for place, name in enumerate(sorted(self._first_spans))}
-        place = (table["_span"].to_numpy() - first) * len(order)
-        place += np.asarray([order[name] for name in table["service"]], dtype=np.int64)
-        ranks = np.asarray([order[name] for name in names], dtype=np.int64)
-        window = np.searchsorted(place, (spans - first) * len(order) + ranks[services])
+        table = self._span_table(pairs(spans, services, names), first, end).with_row_index("_window")
+        window = found(table, spans, services, names)
         table = table.with_columns(
             pl.from_epoch(pl.col("_span") * span, "us").dt.replace_time_zone("UTC").alias("start"),
             pl.from_epoch((pl.col("_span") + 1) * span, "us").dt.replace_time_zone("UTC").alias("end"),
-        ).with_row_index("_window")
-        rows = closed.with_columns(pl.Series("_window", window, dtype=pl.UInt32))
-        if len(window):
-            # Late records are released after what they precede in time, or with it, as the input was cut.
-            moment = rows["time"].dt.epoch("us").fill_null(rows[_MARK])
-            in_order = bool((window[1:] >= window[:-1]).all())
-            if not (in_order and moment.is_sorted()):
-                rows = rows.sort("_window", *([] if moment.is_sorted() else [moment]), maintain_order=True)
-        return assembled(self.windowing.kind, table, rows, vocabulary)
+        )
+        return assembled(self.windowing.kind, table, by_window(closed, window), vocabulary)
 
     def _span_table(self, seen: Iterable[tuple[int, str]], first: int, end: int) -> pl.DataFrame:
         """One row per service and span from `first` until `end`, for services seen by then."""
@@ -343,16 +334,16 @@ class Windower:
         records = records.with_columns(pl.col("_judged").fill_null(value=False))
         # A session is complete where the watermark passes its last record by the timeout: before its next
         # record, or now.
-        following = pl.col(_MARK).shift(-1).over("key")
-        ends = (following >= pl.col(_MARK) + timeout).fill_null(
-            final or pl.lit(self._released) >= pl.col(_MARK) + timeout
+        following = pl.col(MARK).shift(-1).over("key")
+        ends = (following >= pl.col(MARK) + timeout).fill_null(
+            final or pl.lit(self._released) >= pl.col(MARK) + timeout
         )
         records = records.with_row_index("_row").with_columns(
             ends.alias("_ends"), following.alias("_following"), self._life().alias("_life")
         )
         fresh = records.filter(pl.col("_ends") & ~pl.col("_judged"))
         over = self._over(records, final=final)
-        ready = pl.concat([fresh, over.drop("_until")]).sort(_MARK, "_row")
+        ready = pl.concat([fresh, over.drop("_until")]).sort(MARK, "_row")
         complete = self._revised(ready.select("key", "_life", pl.col("_row").alias("_last")))
         outwaited = over.join(complete, left_on=["key", "_row"], right_on=["key", "_last"])
         self.outwaited = {
@@ -369,7 +360,7 @@ class Windower:
     def _life(self) -> pl.Expr:
         """Which of the sessions with its key a record belongs to: one that goes on late is a new one."""
         longest = REVISIT_TIMEOUTS * round((self.windowing.timeout_seconds or 0) * _MICROSECONDS)
-        return (pl.col(_MARK).diff() > longest).fill_null(value=False).cum_sum().over("key")
+        return (pl.col(MARK).diff() > longest).fill_null(value=False).cum_sum().over("key")
 
     def _over(self, records: pl.DataFrame, *, final: bool) -> pl.DataFrame:
         """The last judged record of each held session whose time is over; what went on is held no more."""
@@ -414,26 +405,6 @@ class Windower:
             awake = set(records["key"])
             self._revisions = {key: count for key, count in self._revisions.items() if key in awake}
         self._open = records
-
-
-def _coded(records: pl.DataFrame) -> tuple[list[str], NDArray[np.int64]]:
-    """The services of records, and of each record its place among them."""
-    if records.is_empty():
-        return [], np.zeros(0, dtype=np.int64)
-    names = records["service"].unique()
-    codes = records["service"].replace_strict(names, range(len(names)), return_dtype=pl.Int64)
-    return names.to_list(), codes.to_numpy()
-
-
-def _pairs(
-    spans: NDArray[np.int64], services: NDArray[np.int64], names: Sequence[str]
-) -> Iterator[tuple[int, str]]:
-    """The spans that services have records in."""
-    pairs = spans * max(len(names), 1) + services
-    changes = np.flatnonzero(np.diff(pairs, prepend=pairs[:1] - 1))
-    for pair in np.unique(pairs[changes]).tolist():
-        span, service = divmod(pair, len(names))
-        yield span, names[service]
 
 
 def _whole(value: object) -> int:
