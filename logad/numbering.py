@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import compress
 from typing import Final
@@ -17,6 +17,7 @@ from logad.shapes import Shapes
 THREADS: Final = min(
     4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 )
+_SHORT: Final = 1 << 16  # bytes
 _NONE: Final = -1
 _RETURN: Final = ord("\r")
 _NO_NUMBERS: Final = np.zeros(0, dtype=np.int32)
@@ -54,19 +55,24 @@ class Numbering:
     def __init__(self, shapes: Callable[[], Shapes] = Shapes, *, threads: int = THREADS) -> None:
         self._hands = [_Hand(shapes()) for _ in range(threads)]
         self._turn = 0
-        self._underway: deque[tuple[bytes, _Hand, Future[list[Numbered]]]] = deque()
+        self._underway: deque[tuple[bytes, _Hand, Callable[[], list[Numbered]]]] = deque()
         self._numbers: dict[int | str, int] = {}
 
     def submit(self, text: bytes) -> None:
-        """Have a text numbered."""
-        hand = self._hands[self._turn]
-        self._turn = (self._turn + 1) % len(self._hands)
-        self._underway.append((text, hand, hand.submit(text)))
+        """Have a text numbered; a short one where nothing else is under way is not worth a thread."""
+        if len(text) < _SHORT and not self._underway:
+            hand = self._hands[0]
+            parts = hand.number(text)
+            self._underway.append((text, hand, lambda: parts))
+        else:
+            hand = self._hands[self._turn]
+            self._turn = (self._turn + 1) % len(self._hands)
+            self._underway.append((text, hand, hand.submit(text)))
 
     def next(self) -> list[Lines]:
         """The lines of the oldest text that was not given yet, in parts."""
         text, hand, numbered = self._underway.popleft()
-        return [self._common(text, hand, part) for part in numbered.result()]
+        return [self._common(text, hand, part) for part in numbered()]
 
     def close(self) -> None:
         """End the threads."""
@@ -111,8 +117,11 @@ class _Hand:
         self.keys: list[int | str] = []  # by its own numbers
         self.common = _NO_NUMBERS  # by its own numbers, _NONE where there is none
 
-    def submit(self, text: bytes) -> Future[list[Numbered]]:
-        return self._thread.submit(lambda: list(self.shapes.number(text)))
+    def number(self, text: bytes) -> list[Numbered]:
+        return list(self.shapes.number(text))
+
+    def submit(self, text: bytes) -> Callable[[], list[Numbered]]:
+        return self._thread.submit(self.number, text).result
 
     def learn(self, part: Numbered) -> None:
         """Take the shapes that are new in a part."""
