@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
+import numpy as np
 import polars as pl
 
 from logad import choosing, skimming, sources, windowing
@@ -22,7 +23,7 @@ from logad.stretches import Skimmed
 from logad.tallying import Tally
 from logad.telemetry import Telemetry
 from logad.texts import Texts
-from logad.types import Buffer, Verdict, WindowKind
+from logad.types import Buffer, Template, Verdict, WindowKind
 from logad.windows import Windowing, Windows
 
 SAMPLE_BYTES = 1 << 20
@@ -54,6 +55,7 @@ class Corpus:
     texts: Texts = field(default_factory=Texts)  # of the records, by their `place`
     layouts: dict[str, Layout] = field(default_factory=dict)
     faults: list[InputError] = field(default_factory=list)  # sources that could not be read
+    vocabulary: tuple[Template, ...] | None = None  # of the records; None: the miner's
 
 
 def read(
@@ -121,13 +123,26 @@ def tallied(  # noqa: PLR0913, PLR0917  (what a run is made of)
     return corpus
 
 
-def settle(corpora: Sequence[Corpus], miner: Miner, telemetry: Telemetry) -> None:
-    """Take together the templates that turned out to be one, in everything that was read with this miner."""
+def settle(corpora: Sequence[Corpus], miner: Miner, telemetry: Telemetry, *, alone: bool = False) -> None:
+    """Take together the templates that turned out to be one, in everything that was read with this miner.
+
+    Where these corpora are `alone`, so that no other records have the miner's codes, only the templates that
+    are left have one, in the same order.
+    """
     with telemetry.stage("mine"):
         for corpus in corpora:
             corpus.records = miner.settled(corpus.records)
-        used = pl.concat([corpus.records["template"] for corpus in corpora]).n_unique()
-        telemetry.templates = used
+        used = pl.concat([corpus.records["template"] for corpus in corpora]).unique().sort().to_numpy()
+        telemetry.templates = len(used)
+        known = miner.vocabulary
+        if not alone or len(used) == len(known):
+            return
+        codes = np.zeros(len(known), dtype=np.int32)
+        codes[used] = np.arange(len(used))
+        for corpus in corpora:
+            corpus.vocabulary = tuple(known[code] for code in used.tolist())
+            mined = pl.Series("template", codes[corpus.records["template"].to_numpy()])
+            corpus.records = corpus.records.with_columns(mined)
 
 
 def windows_of(corpus: Corpus, chosen: Windowing, miner: Miner, telemetry: Telemetry) -> Windows:
@@ -136,8 +151,9 @@ def windows_of(corpus: Corpus, chosen: Windowing, miner: Miner, telemetry: Telem
     Raises:
         InputError: no record has what makes a window: a time, or a session key.
     """
+    vocabulary = miner.vocabulary if corpus.vocabulary is None else corpus.vocabulary
     with telemetry.stage("window"):
-        windows = windowing.cut(corpus.records, chosen, miner.vocabulary, telemetry, corpus.texts)
+        windows = windowing.cut(corpus.records, chosen, vocabulary, telemetry, corpus.texts)
     if not len(windows):
         found = f"none of {corpus.records.height:,} records has a key"
         advice = "leave the option out to have windows chosen"

@@ -45,7 +45,7 @@ MOST_CERTAIN: Final = 0.02
 
 _TOO_FEW: Final = 20  # windows below which nothing can be said of what is usual
 _NOISY: Final = 200  # sessions below which shares are noisy
-_AT_ONCE: Final = 1000  # windows whose records are hashed at a time
+_AT_ONCE: Final = 1 << 17  # windows and records that are hashed at a time
 _MANY: Final = 0.2  # share of odd sessions that makes the reference itself doubtful
 
 
@@ -162,8 +162,8 @@ class Judge:
         shown = (judged.score[since:] > CUT) & ~learning[since:] | every
         identity = _Identity(self, windows, context)
         rows = since + np.flatnonzero(shown)
-        for begin in range(0, len(rows), _AT_ONCE):
-            block = rows[begin : begin + _AT_ONCE]
+        told = np.cumsum(1 + np.diff(windows.offsets)[rows]) // _AT_ONCE
+        for block in np.split(rows, np.flatnonzero(np.diff(told)) + 1):
             for row, table, id_ in zip(
                 block.tolist(), windows.table[block].rows(named=True), identity.of(block), strict=True
             ):

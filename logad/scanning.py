@@ -116,7 +116,8 @@ def scan(
     if reference is not None:
         corpus.faults += reference.faults
     if stored is None:
-        batch.settle([corpus, *([reference] if reference else [])], miner, setup.telemetry)
+        corpora = [corpus, *([reference] if reference else [])]
+        batch.settle(corpora, miner, setup.telemetry, alone=True)
     windowing = batch.chosen_windowing(corpus, setup.reading, setup.telemetry)
     observer.note("windows", windowing.describe())
     windows = batch.windows_of(corpus, windowing, miner, setup.telemetry)

@@ -16,11 +16,13 @@ from logad.detection import Overrides, detect
 from logad.formats import multiline
 from logad.kernel.passes import Compiled
 from logad.mining import Miner
+from logad.options import Reading
 from logad.recording import Recorder
 from logad.skimming import Skimmer, suits
 from logad.telemetry import Telemetry
 from logad.texts import Texts
-from logad.types import Buffer
+from logad.types import Buffer, WindowKind
+from logad.windows import Windowing
 
 DATA = Path(os.environ.get("LOGAD_DATA") or Path(__file__).parents[2] / "shared" / "data")
 HEADED = [
@@ -48,6 +50,7 @@ BARE = [
 ]
 
 
+FED = ["ant", "bee", "cat", "dog", "eel", "fox"]
 SERVED = [
     "May  1 10:00:01 host7 web12[331]: up",
     "May  1 10:00:02 host7 web13[332]: up",
@@ -251,3 +254,20 @@ def test_many_large_streams_hold_the_tables_of_one(tmp_path):
         logad.templates(tmp_path, state_dir=tmp_path / "state")
     assert len(held) == 12
     assert sum(len(skimmer._facts) > 0 for skimmer in held) <= 1
+
+
+def test_only_templates_that_are_left_have_codes_in_what_is_read_alone(tmp_path):
+    lines = [f"2024-05-01 10:00:{n % 60:02},1 INFO web: fed the {word}" for n, word in enumerate(FED * 4)]
+    path = tmp_path / "app.log"
+    path.write_text("\n".join(lines + HEADED) + "\n")
+    told = []
+    for alone in (False, True):
+        miner, telemetry = Miner(), Telemetry()
+        reading = Reading(Overrides(), None, None, None, None, 0)
+        corpus = batch.read([str(path)], reading, miner, telemetry, batch.Observer())
+        batch.settle([corpus], miner, telemetry, alone=alone)
+        windows = batch.windows_of(corpus, Windowing(WindowKind.RECORDS, size=5), miner, telemetry)
+        told.append([windows.vocabulary[code].template_id for code in windows.events])
+        widths = len(windows.vocabulary), telemetry.templates
+    assert told[0] == told[1]
+    assert widths[0] == widths[1] < len(miner.vocabulary)
