@@ -1,7 +1,7 @@
 """Drives everything that reads a finite input once: records, templates, windows, models, verdicts."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol, TypeVar
@@ -140,7 +140,9 @@ def settle(corpora: Sequence[Corpus], miner: Miner, telemetry: Telemetry, *, alo
         codes = np.zeros(len(known), dtype=np.int32)
         codes[used] = np.arange(len(used))
         for corpus in corpora:
-            corpus.vocabulary = tuple(known[code] for code in used.tolist())
+            corpus.vocabulary = tuple(
+                replace(known[code], code=place) for place, code in enumerate(used.tolist())
+            )
             mined = pl.Series("template", codes[corpus.records["template"].to_numpy()])
             corpus.records = corpus.records.with_columns(mined)
 

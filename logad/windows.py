@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,8 @@ from logad.types import Template, WindowKind
 
 NO_TIME: Final = np.iinfo(np.int64).min
 """Stands in `times` for an event without a time."""
+
+_DENSE: Final = 4  # cells an event for a table of all windows and templates
 
 WINDOW_SCHEMA: Final[dict[str, pl.DataType]] = {
     "service": pl.String(),
@@ -36,6 +38,14 @@ class Distinct:
     weights: NDArray[np.int64]  # (distinct windows,)
     inverse: NDArray[np.int64]  # (windows,): the row of `counts` that each window has
     first: NDArray[np.int64]  # (distinct windows,): the first window that has it
+
+
+class Occurrences(NamedTuple):
+    """How often templates came in windows; each array (pairs of window and template,)."""
+
+    window: NDArray[np.int64]
+    code: NDArray[np.int64]
+    count: NDArray[np.int64]
 
 
 class Texts(Protocol):
@@ -76,11 +86,24 @@ class Windows:
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     @cached_property
+    def occurrences(self) -> Occurrences:
+        """Which templates each window has, in order of window and code."""
+        width = max(len(self.vocabulary), 1)
+        places = self.owner * width + self.events
+        if (size := len(self) * width) <= _DENSE * len(places):
+            every = np.bincount(places, minlength=size)
+            pairs = np.flatnonzero(every)
+            counts = every[pairs]
+        else:
+            pairs, counts = np.unique(places, return_counts=True)
+        window, code = np.divmod(pairs, width)
+        return Occurrences(window, code, counts.astype(np.int64))
+
+    @cached_property
     def distinct(self) -> Distinct:
         """Distinct count vectors with their weights, in order of first appearance."""
         width = len(self.vocabulary)
-        pairs, counts = np.unique(self.owner * max(width, 1) + self.events, return_counts=True)
-        owner, code = np.divmod(pairs, max(width, 1))
+        owner, code, counts = self.occurrences
         starts = np.searchsorted(owner, np.arange(len(self) + 1))
         seen: dict[bytes, int] = {}
         inverse = np.empty(len(self), dtype=np.int64)

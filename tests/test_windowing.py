@@ -1,10 +1,12 @@
 """Windows are cut the same way whatever way the input was cut."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logad.errors import InputError
@@ -173,3 +175,22 @@ def test_every_record_is_in_the_last_revision_of_its_windows(
     expected = memberships if windowing.kind is WindowKind.SESSION else len(rows)
     counted = sum(int(str(row[5])) for row in seen(cut(records, windowing, VOCABULARY)))
     assert counted == expected
+
+
+@given(st.lists(st.lists(st.integers(0, 5), max_size=30), min_size=1, max_size=12), st.integers(6, 4000))
+@settings(max_examples=100, deadline=None)
+def test_occurrences_count_each_template_of_each_window(codes, width):
+    lengths = [len(one) for one in codes]
+    vocabulary = tuple(Template(code, f"{code:016x}", f"t{code}", 0) for code in range(width))
+    flat = np.asarray([code for one in codes for code in one], dtype=np.int32)
+    none = np.zeros(len(flat), dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    windows = Windows(
+        WindowKind.RECORDS, pl.DataFrame(), offsets, flat, none, none, vocabulary, pl.DataFrame()
+    )
+    expected = [
+        (window, code, count)
+        for window, one in enumerate(codes)
+        for code, count in sorted(Counter(one).items())
+    ]
+    assert list(zip(*(each.tolist() for each in windows.occurrences), strict=True)) == expected
