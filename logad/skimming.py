@@ -9,9 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from logad.canonical import canonical
-from logad.formats import envelopes, lines, multiline, timestamps
-from logad.kernel.numbered import place
+from logad.clocks import Clock, varies
+from logad.formats import envelopes, lines, multiline
 from logad.mining import Miner
 from logad.numbering import Numbering
 from logad.recording import (
@@ -19,15 +18,13 @@ from logad.recording import (
     Layout,
     Recorder,
     header_parts,
-    header_times,
     levels,
     services,
 )
-from logad.shapes import Shapes, moments
-from logad.stretches import FLAGS, UNKNOWN, UNTIMED, Facts, Skimmed, Stretch
+from logad.shapes import Shapes
+from logad.stretches import FLAGS, UNKNOWN, Facts, Skimmed, Stretch
 from logad.telemetry import Telemetry
 from logad.types import RECORD_SCHEMA, Buffer
-from logad.windows import NO_TIME
 
 SCHEMA: Final[dict[str, pl.DataType]] = {
     name: kind for name, kind in RECORD_SCHEMA.items() if name not in {"raw", "text"}
@@ -36,7 +33,6 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
 
 _TOGETHER: Final = 16 << 20  # bytes whose new shapes are parsed together, while as many are numbered
 _ENCODINGS: Final = frozenset({"utf-8", "cp1252", "latin-1", "ascii"})  # ASCII letters are what they seem
-_VALUE: Final = re.compile(r"[0-9]{2}|0x0")  # in a canonical text
 _NO_LINES: Final = np.zeros(0, dtype=np.int32)
 _NO_TEXT: Final = pl.Series("raw", [], dtype=pl.String)
 _NOTHING_WHOLE: Final = pl.DataFrame(schema={"row": pl.Int64, "raw": pl.String, "level": pl.UInt8})
@@ -75,10 +71,7 @@ class Skimmer:
         self._forget()
         self._names: dict[str, int] = {}
         self._timed = timed
-        self._calendar = layout.calendar
-        self._headers = [re.compile(pattern) for pattern in layout.header.patterns]
-        forms = layout.header.times
-        self._letters = timestamps.letters(forms[0], layout.zone) if forms else None
+        self._clock = Clock(layout)
 
     @property
     def services(self) -> list[str]:
@@ -141,7 +134,9 @@ class Skimmer:
         if len(skimmed.whole):
             known = skimmed.whole.filter(pl.col("row").is_in(rows))
             level[np.searchsorted(rows, known["row"].to_numpy())] = known["level"].to_numpy()
-        times = self._times(skimmed, shapes)
+        times = self._clock.read(
+            stretch, rows, self._facts.times[shapes], lambda some: self.raw(skimmed, some)
+        )
         untimed = times.null_count()
         if untimed:
             self._telemetry.notes["without_time"] += untimed
@@ -162,57 +157,6 @@ class Skimmer:
             },
             schema={**SCHEMA, "template": pl.Int32()},
         )
-
-    def _times(self, skimmed: Skimmed, shapes: NDArray[np.int32]) -> pl.Series:
-        """The time of each record: read where its shape has it, else as any header is read."""
-        rows, stretch = skimmed.rows, skimmed.stretch
-        layout = self._layout
-        forms = layout.header.times
-        found = np.full(len(rows), NO_TIME)
-        if self._letters is not None:
-            places = self._facts.times[shapes]
-            for text, starts, begin, end in zip(
-                stretch.texts, stretch.starts, stretch.bounds, stretch.bounds[1:], strict=False
-            ):
-                here = slice(*np.searchsorted(rows, (begin, end)))
-                found[here] = moments(text, starts[rows[here] - begin], places[here], self._letters)
-            unread = np.flatnonzero((found == NO_TIME) & (places != UNTIMED))
-        else:
-            unread = np.arange(len(rows))
-        times = pl.Series("time", found)
-        if (found == NO_TIME).any():
-            times = times.set(pl.Series(found == NO_TIME), None)
-        times = times.cast(RECORD_SCHEMA["time"])
-        if unread.size and forms:
-            texts = header_parts(self.raw(skimmed, unread), layout.header)["time_inner"]
-            none = times.gather(unread)
-            read, self._calendar = header_times(none, texts, forms, layout.zone, self._calendar)
-            times = times.scatter(unread, read) if len(unread) < len(times) else read
-        return times.alias("time")
-
-    def _places(self, parts: pl.DataFrame) -> NDArray[np.int32]:
-        """Where the time begins in lines of these shapes."""
-        places = np.full(len(parts), UNKNOWN, dtype=np.int32)
-        if self._letters is None or not self._timed:
-            return places
-        time = pl.col("time_inner")
-        before = pl.col("raw").str.split_exact(time, 1).struct.field("field_0")
-        once = pl.col("raw").str.count_matches(time, literal=True) == 1
-        timed = parts.select("raw", time, before=pl.when(time.is_not_null()).then(before), once=once)
-        for row, (line, moment, ahead, single) in enumerate(timed.iter_rows()):
-            if moment is None:
-                places[row] = UNTIMED
-            elif single or self._begins(line) == len(ahead):
-                *blanks, rest = ahead.split(" ")
-                # Blanks stand in the same places in all lines of a shape; values between them may be longer.
-                if not rest or not _varies(rest):
-                    places[row] = place(len(blanks), len(rest.encode()))
-        return places
-
-    def _begins(self, line: str) -> int:
-        """The character at which the header's time begins in a line, or -1."""
-        match = next((match for match in (header.match(line) for header in self._headers) if match), None)
-        return -1 if match is None else match.start("time")
 
     def _take(self, buffer: Buffer) -> None:
         text = buffer.data
@@ -307,7 +251,7 @@ class Skimmer:
         named = services(parts, self._layout)
         stem = self._layout.stem
         codes = [
-            UNKNOWN if name != stem and _varies(name) else self._names.setdefault(name, len(self._names))
+            UNKNOWN if name != stem and varies(name) else self._names.setdefault(name, len(self._names))
             for name in named
         ]
         text = parts.select(pl.coalesce("text", "inner")).to_series()
@@ -315,7 +259,7 @@ class Skimmer:
             {name: flag.to_numpy() for name, flag in zip(FLAGS, [*flags.get_columns(), blank], strict=True)},
             levels(parts).cast(pl.UInt8).to_numpy(),
             np.asarray(codes, dtype=np.int32),
-            self._places(parts),
+            self._clock.places(parts) if self._timed else np.full(len(parts), UNKNOWN, dtype=np.int32),
             np.full(len(fresh), UNKNOWN, dtype=np.int32),
             text.to_list(),
         )
@@ -437,9 +381,3 @@ class Skimmer:
 
 def _line_ends(text: bytes) -> list[int]:
     return [match.end() for match in re.finditer(rb"\n", text)]
-
-
-def _varies(name: str) -> bool:
-    """Whether lines of one shape may have other names in the place of this one."""
-    flat = canonical(name)
-    return flat != name or _VALUE.search(flat) is not None
