@@ -115,9 +115,11 @@ def _usual_spans(records: pl.DataFrame, *, live: bool) -> Windowing:
         span = 60.0 if records.height >= RECORDS_A_SPAN * max(seconds, 1.0) / 60.0 else 300.0
         return Windowing(WindowKind.TIME, span_seconds=span, reason="a live run watches rhythm and silence")
     epoch = times.dt.epoch("us")
+    in_order = epoch.is_sorted()
     services = max(records["service"].n_unique(), 1)
     for span in SPANS:
-        filled = (epoch // round(span * 1e6)).n_unique()
+        of_span = epoch // round(span * 1e6)
+        filled = (of_span.set_sorted() if in_order else of_span).n_unique()
         spans = seconds / span
         if (
             spans <= min(MOST_SPANS, MOST_WINDOWS / services)
