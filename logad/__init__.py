@@ -11,13 +11,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from logad.api import ack, backtest, doctor, explain, list_incidents, mute, scan, templates, train, watch
+    from logad.api import (
+        ack,
+        backtest,
+        doctor,
+        evaluate,
+        explain,
+        list_incidents,
+        mute,
+        scan,
+        templates,
+        train,
+        watch,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
     "ack",
     "backtest",
     "doctor",
+    "evaluate",
     "explain",
     "list_incidents",
     "mute",
@@ -30,6 +43,7 @@ _HOMES: Final = {
     "ack": "logad.handling",
     "backtest": "logad.live",
     "doctor": "logad.checkup",
+    "evaluate": "logad.evaluation.evaluating",
     "explain": "logad.retelling",
     "list_incidents": "logad.handling",
     "mute": "logad.handling",

@@ -2,6 +2,7 @@
 
 from logad.batch import Observer
 from logad.checkup import doctor
+from logad.evaluation.evaluating import EvaluationResult, evaluate
 from logad.handling import ack, list_incidents, mute
 from logad.live import BacktestResult, WatchResult, backtest, watch
 from logad.retelling import explain
@@ -10,6 +11,7 @@ from logad.vocabulary import TemplatesResult, templates
 
 __all__ = [
     "BacktestResult",
+    "EvaluationResult",
     "Observer",
     "ScanResult",
     "TemplatesResult",
@@ -18,6 +20,7 @@ __all__ = [
     "ack",
     "backtest",
     "doctor",
+    "evaluate",
     "explain",
     "list_incidents",
     "mute",

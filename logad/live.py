@@ -180,7 +180,7 @@ def _arranged(setup: Setup, warmup: str | None, alert_budget: str | None) -> Str
         overrides=reading.overrides,
         windowing=reading.windowing,
         session_timeout_seconds=reading.session_timeout_seconds,
-        warmup=_warmup(warmup),
+        warmup=Warmup.parsed(warmup),
         since=reading.since,
         until=reading.until,
         seed=reading.seed,
@@ -190,20 +190,6 @@ def _arranged(setup: Setup, warmup: str | None, alert_budget: str | None) -> Str
         redaction=settings.redaction,
         context=setup.context,
     )
-
-
-def _warmup(text: str | None) -> Warmup:
-    if text is None:
-        return Warmup()
-    number = text[:-1]
-    if text.endswith("r") and number.isdecimal():
-        return Warmup(records=int(number))
-    if text.endswith("%") and number.replace(".", "", 1).isdecimal() and float(number) <= 100:  # noqa: PLR2004
-        return Warmup(share=float(number) / 100)
-    try:
-        return Warmup(seconds=parse_duration(text))
-    except ValueError:
-        raise UsageError("--warmup", repr(text), "records (10000r), time (2h) or a share (50%)") from None
 
 
 def _budget(text: str) -> float:

@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 from logad.alerting import Config as AlertingConfig
 from logad.detection import Overrides
-from logad.errors import InputError
+from logad.durations import parse_duration
+from logad.errors import InputError, UsageError
 from logad.incidents import Change
 from logad.incidents import Config as IncidentConfig
 from logad.judge import JudgeConfig
@@ -44,6 +45,29 @@ class Warmup:
     def asked(self) -> bool:
         """Whether the user said when to begin."""
         return self.records is not None or self.seconds is not None or self.share is not None
+
+    @classmethod
+    def parsed(cls, text: str | None) -> "Warmup":
+        """What `--warmup` asks for.
+
+        Raises:
+            UsageError: it is neither records, nor time, nor a share.
+
+        >>> Warmup.parsed("50%").share
+        0.5
+        """
+        if text is None:
+            return cls()
+        number = text[:-1]
+        if text.endswith("r") and number.isdecimal():
+            return cls(records=int(number))
+        if text.endswith("%") and number.replace(".", "", 1).isdecimal() and float(number) <= 100:  # noqa: PLR2004
+            return cls(share=float(number) / 100)
+        try:
+            return cls(seconds=parse_duration(text))
+        except ValueError:
+            expected = "records (10000r), time (2h) or a share (50%)"
+            raise UsageError("--warmup", repr(text), expected) from None
 
 
 @dataclass(frozen=True, slots=True)

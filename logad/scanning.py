@@ -10,19 +10,18 @@ import polars as pl
 
 from logad import batch, models
 from logad.batch import QUIET, Corpus, Observer
+from logad.cases import Case
 from logad.durations import format_duration
-from logad.errors import InputError, StateError, UsageError
-from logad.judge import Judge
+from logad.errors import InputError, StateError
 from logad.listing import listed
 from logad.mining import Miner
-from logad.options import WINDOW_OPTIONS, ReadOptions
+from logad.options import ReadOptions
 from logad.preparation import SCANS, Setup
 from logad.quality import Finding, findings
 from logad.recall import remember
 from logad.redaction import Redactor
 from logad.rendering import ScanSummary
 from logad.tallying import Tally
-from logad.telemetry import Telemetry
 from logad.types import Verdict
 from logad.windows import Windowing
 
@@ -89,58 +88,16 @@ def scan(
     >>> result.summary.windows, result.verdicts
     (30, ())
     """
-    if baseline and model is not None:
-        raise UsageError("--baseline and --model", "given together", "one of them: they exclude each other")
-    if baseline_clean and not baseline:
-        raise UsageError("--baseline-clean", "no --baseline", "the baseline that it vouches for")
-    setup = Setup.of(options, observer.telemetry)
-    stored = None
-    if model is not None:
-        stored = models.load(setup.store, model)
-        miner = Miner.rebuilt(
-            stored.shapes,
-            setup.rules,
-            setup.telemetry,
-            crowds=stored.crowds,
-            lineage=stored.lineage or None,
-        )
-        setup = setup.with_windowing(_as_trained(stored, model, setup, options))
-    else:
-        miner = Miner(rules=setup.rules, telemetry=setup.telemetry)
-    reference = None
-    if baseline:
-        whole = replace(setup.reading, since=None, until=None)  # these narrow what is judged, not by what
-        reference = batch.read([str(path) for path in baseline], whole, miner, Telemetry(), observer)
-    specs = [str(source) for source in sources]
-    corpus = batch.read(specs, setup.reading, miner, setup.telemetry, observer)
-    if reference is not None:
-        corpus.faults += reference.faults
-    if stored is None:
-        corpora = [corpus, *([reference] if reference else [])]
-        batch.settle(corpora, miner, setup.telemetry, alone=True)
-    windowing = batch.chosen_windowing(corpus, setup.reading, setup.telemetry)
-    observer.note("windows", windowing.describe())
-    windows = batch.windows_of(corpus, windowing, miner, setup.telemetry)
-    if stored is not None:
-        judge = Judge.restored(stored.judge)
-    else:
-        learned_from = windows
-        if reference is not None:
-            learned_from = batch.windows_of(reference, windowing, miner, Telemetry())
-        judge = batch.learned(
-            learned_from,
-            setup.judging(trusted=baseline_clean),
-            setup.reading.seed,
-            setup.telemetry,
-        )
-    verdicts = batch.judged(windows, judge, setup.telemetry, every=every, context=setup.context)
-    if stored is not None:
-        ref = models.find(setup.store, model or "")
+    case = Case.of(sources, baseline, trusted=baseline_clean, model=model, observer=observer, options=options)
+    setup, judge = case.setup, case.judge()
+    verdicts = batch.judged(case.windows, judge, setup.telemetry, every=every, context=setup.context)
+    if (ref := case.model) is not None:
         verdicts = [replace(found, model_id=ref.id, model_version=ref.version) for found in verdicts]
-    doubts = tuple(judge.doubts)
-    _remember(setup, verdicts, specs, observer)
-    summary = _summary(setup, corpus, windowing, doubts)
-    return ScanResult(tuple(verdicts), summary, windowing, tuple(corpus.faults), setup.telemetry.as_dict())
+    _remember(setup, verdicts, [str(source) for source in sources], observer)
+    summary = _summary(setup, case.corpus, case.windowing, tuple(judge.doubts))
+    return ScanResult(
+        tuple(verdicts), summary, case.windowing, tuple(case.corpus.faults), setup.telemetry.as_dict()
+    )
 
 
 def train(
@@ -196,19 +153,6 @@ def train(
     summary = _summary(setup, corpus, windowing, tuple(judge.doubts))
     faults = tuple(corpus.faults)
     return TrainResult(ref, len(windows), odd, summary, windowing, faults, stats.as_dict(), quality)
-
-
-def _as_trained(stored: models.Model, name: str, setup: Setup, options: ReadOptions) -> Windowing:
-    """The windowing that a model was trained on; no other can be asked for."""
-    trained = Windowing.from_dict(stored.windowing)
-    asked = setup.reading.windowing
-    if asked is not None and any(options.get(option) is not None for option in WINDOW_OPTIONS):
-        same = replace(asked, reason=trained.reason, timeout_seconds=trained.timeout_seconds)
-        if same != trained:
-            raise UsageError(
-                asked.describe(), f"model {name} judges {trained.describe()}", "the same windows"
-            )
-    return trained
 
 
 def _summary(setup: Setup, corpus: Corpus, windowing: Windowing, doubts: tuple[str, ...]) -> ScanSummary:

@@ -27,6 +27,7 @@ TWINS = {
     "watch": "watch",
     "backtest": "backtest",
     "templates": "templates",
+    "evaluate": "evaluate",
     "explain": "explain",
     "doctor": "doctor",
     "ack": "ack",
@@ -90,6 +91,19 @@ PROMISED = {
         *(name for name in SHARED if name[2:].replace("-", "_") not in OF_WINDOWS),
         *("--assignments", "--lineage", "--format", "--output"),
     ],
+    "evaluate": [
+        *SHARED,
+        *(
+            "--labels",
+            "--inject",
+            "--baseline",
+            "--baseline-clean",
+            "--model",
+            "--warmup",
+            "--format",
+            "--output",
+        ),
+    ],
     "explain": ["--format", "--state-dir", "--config"],
     "incidents": ["--state-dir", "--config"],
     "ack": ["--state-dir", "--config"],
@@ -116,7 +130,7 @@ def test_every_command_has_a_twin_or_a_reason_for_none():
 
 def others():
     """Commands that only list or change what the state folder holds, through the modules named like them."""
-    return {"models", "notify", "opensearch", "evaluate", "feedback"}
+    return {"models", "notify", "opensearch", "feedback"}
 
 
 @pytest.mark.parametrize(("command", "function"), TWINS.items())
@@ -125,7 +139,7 @@ def test_a_command_takes_what_its_function_takes(command, function):
     taken = parameters(getattr(logad, function))
     assert options - PRINTED <= taken
     untold = taken - options - {"observer", "on_event", "write", "clock", "now", "output", "telemetry"}
-    if command in ("scan", "train", "templates"):
+    if command in ("scan", "train", "templates", "evaluate"):
         untold -= OF_SESSIONS_THAT_END
     if command == "templates":
         untold -= OF_WINDOWS

@@ -11,7 +11,7 @@ from contextlib import suppress
 import click
 
 from logad import __version__
-from logad.cli import incidents, reading, upkeep
+from logad.cli import evaluating, incidents, reading, upkeep
 from logad.cli.console import visible
 from logad.errors import ConfigError, ExitCode, LogadError
 
@@ -27,7 +27,7 @@ def cli() -> None:
     """
 
 
-for command in (*reading.COMMANDS, *incidents.COMMANDS, *upkeep.COMMANDS):
+for command in (*reading.COMMANDS, *evaluating.COMMANDS, *incidents.COMMANDS, *upkeep.COMMANDS):
     cli.add_command(command)
 
 

@@ -1,0 +1,1 @@
+"""How good the judgement is: against labels, and against anomalies planted into the user's own logs."""
