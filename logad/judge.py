@@ -21,7 +21,7 @@ from logad.types import Reason, Verdict, WindowKind, WindowRef
 from logad.windows import Windows
 
 DETECTORS: Final[Mapping[WindowKind, tuple[str, ...]]] = {
-    WindowKind.SESSION: ("normal_core", "invariants", "rare_sequences", "pca"),
+    WindowKind.SESSION: ("normal_core", "durations", "invariants", "rare_sequences", "pca"),
     WindowKind.TIME: ("new_template", "volume", "invariants", "pca"),
     WindowKind.RECORDS: ("new_template", "pca"),
 }
@@ -31,7 +31,7 @@ TRUSTED: Final[Mapping[str, str]] = {"normal_core": "clean_baseline"}
 """What takes the place of a detector when a person vouches for what is learned from."""
 
 DECIDING: Final[Mapping[WindowKind, tuple[str, ...]]] = {
-    WindowKind.SESSION: ("normal_core", "clean_baseline"),
+    WindowKind.SESSION: ("normal_core", "clean_baseline", "durations"),
     WindowKind.TIME: ("new_template", "volume", "invariants"),
     WindowKind.RECORDS: ("new_template",),
 }

@@ -45,7 +45,7 @@ class Occurrences(NamedTuple):
 
     window: NDArray[np.int64]
     code: NDArray[np.int64]
-    count: NDArray[np.int64]
+    times: NDArray[np.int64]  # how often
 
 
 class Texts(Protocol):

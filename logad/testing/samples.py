@@ -60,11 +60,21 @@ def normal_windows(kind: WindowKind, count: int = 120, seed: int = 1) -> Windows
 
 
 def with_anomaly(windows: Windows, kind: WindowKind) -> tuple[Windows, int]:
-    """The windows with a blatant anomaly among them, and its row: fresh errors, a flood, no answers."""
+    """The windows with a blatant anomaly among them, and its row: fresh errors, a flood, few answers.
+
+    Of a session the last answer takes hours.
+    """
     row = len(windows) * 3 // 4
     codes = [windows.events[windows.span(window)].tolist() for window in range(len(windows))]
     codes[row] = [*([0] * 20), len(VOCABULARY), 5, 5, len(VOCABULARY) + 1, *([3] * 80), len(VOCABULARY)]
-    return windows_of(kind, codes, fresh=True), row
+    if kind is not WindowKind.SESSION:
+        return windows_of(kind, codes, fresh=True), row
+    codes[row] += [0, 1, 2]
+    sessions = windows_of(kind, codes, fresh=True)
+    times = sessions.times.copy()
+    times[sessions.offsets[row + 1] - 1] += 20 * 3600 * 1_000_000
+    times.setflags(write=False)
+    return replace(sessions, times=times), row
 
 
 def windows_of(kind: WindowKind, codes: Sequence[Sequence[int]], *, fresh: bool = True) -> Windows:
