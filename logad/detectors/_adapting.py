@@ -1,5 +1,6 @@
 """Makes a detector of any estimator that learns from rows of numbers and scores rows of numbers."""
 
+import inspect
 import io
 import warnings
 from abc import abstractmethod
@@ -11,7 +12,7 @@ import numpy as np
 
 from logad.contracts import Detector, PartConfig, Scores, State
 from logad.detectors._columns import Columns, Floats, Ints, drawn
-from logad.detectors._phrases import counted, quoted, times
+from logad.detectors._phrases import coming, counted, quoted, times
 from logad.errors import ConfigError, StateError
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import Windows
@@ -22,6 +23,7 @@ _ENOUGH: Final = 100  # windows from which on an estimator that cannot learn is 
 _BLOCK: Final = 4_096  # rows scored at once
 _ABLATED: Final = 16  # templates that an explanation tries to make usual
 _STEPS: Final = 4  # how many it makes usual, one after another
+_WEIGHTY: Final = 0.05  # a template is told if it lets the score fall by so much of the heaviest's
 _SAME: Final = 1e-6  # relative difference of scores up to which a refitted estimator is the same
 
 
@@ -81,7 +83,7 @@ class Adapted(Detector):
             return
         rows = rows + _JITTER * np.random.default_rng(self.seed).standard_normal(rows.shape)
         try:
-            with quietly():
+            with quietly(self.seed):
                 self._estimator = self._fitted(rows)
                 scores = np.nan_to_num(self._strangeness(rows), nan=0.0)
                 alone = np.concatenate([self._strangeness(rows[at : at + 1]) for at in range(3)][: len(rows)])
@@ -117,7 +119,7 @@ class Adapted(Detector):
             return beside
         rows, most = self._columns.rows(counts), 1 if self._one_by_one else _BLOCK
         try:
-            with quietly():
+            with quietly(self.seed):
                 told = [self._strangeness(rows[at : at + most]) for at in range(0, len(rows), most)]
         except Exception as error:  # whatever another library raises
             raise self._fault(f"{self._label} cannot score ({_first_line(error)})") from error
@@ -128,8 +130,8 @@ class Adapted(Detector):
         """How far the score falls as unusual counts are made usual, one after another, heaviest first.
 
         Each step makes that template usual (its median) which lets the score fall most; so the weights add
-        up to the fall from the window to its usual self. Where no single one lets it fall but all together
-        do, the fall is shared out evenly among the farthest.
+        up to the fall from the window to a usual one; trifles are not told. Where no single one lets it fall
+        but all together do, the fall is shared out evenly among the farthest.
         """
         counts = windows.distinct.counts[windows.distinct.inverse[row]]
         usual = self._columns.usual_of(len(counts))
@@ -140,7 +142,7 @@ class Adapted(Detector):
             Contribution(
                 weight,
                 f"{quoted(windows, code)} came {times(int(counts[code]))}; "
-                f"usually it comes {times(int(usual[code]))}",
+                f"usually {coming(int(usual[code]))}",
                 AnomalyType.COLLECTIVE,
                 code,
                 str(usual[code]),
@@ -148,6 +150,7 @@ class Adapted(Detector):
                 tuple(int(position) for position in np.flatnonzero(events == code)[:2]),
             )
             for code, weight in sorted(weights.items(), key=lambda each: -each[1])
+            if weight > _WEIGHTY * max(weights.values())
         )
 
     def _falls(self, counts: Ints, usual: Ints, candidates: list[int]) -> Mapping[int, float]:
@@ -207,13 +210,27 @@ class Adapted(Detector):
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
-    """One thread, for sums come out alike then, and nothing said: neither warnings nor prints."""
+def quietly(seed: int) -> Iterator[None]:
+    """Run another library's code so that it disturbs nothing and comes out alike every time.
+
+    Nothing is said, neither warnings nor prints; sums are made in one thread; NumPy's global random numbers,
+    which some estimators draw from, start at the seed and are put back.
+    """
     from threadpoolctl import threadpool_limits  # noqa: PLC0415  (comes with scikit-learn)
 
-    with threadpool_limits(1), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+    before = np.random.get_state()  # noqa: NPY002  (theirs)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    try:
+        with threadpool_limits(1), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+def options_of(made: Any) -> list[str]:  # noqa: ANN401  (a class of another library)
+    """What a class is made with, by name."""
+    return [name for name in inspect.signature(made).parameters if name not in {"self", "args", "kwargs"}]
 
 
 def unknown_options(label: str, options: Mapping[str, Any], known: list[str]) -> None:

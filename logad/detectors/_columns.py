@@ -110,9 +110,10 @@ def drawn(weights: Ints, most: int, seed: int) -> Ints:
 
 def _medians(distinct: Distinct) -> Ints:
     """The (lower) median count of each template over all windows."""
-    if not len(distinct.counts):
-        return np.zeros(distinct.counts.shape[1], dtype=np.int64)
-    order = np.argsort(distinct.counts, axis=0, kind="stable")
-    reached = np.cumsum(distinct.weights[order], axis=0) * 2 >= distinct.weights.sum()
-    at = np.take_along_axis(order, np.argmax(reached, axis=0)[None, :], axis=0)
-    return np.asarray(np.take_along_axis(distinct.counts, at, axis=0)[0])
+    counts, weights = distinct.counts, distinct.weights
+    medians = np.zeros(counts.shape[1], dtype=np.int64)
+    half = weights.sum() / 2
+    for code in np.flatnonzero((counts > 0).T.astype(np.float64) @ weights > half):  # a few; the rest have 0
+        order = np.argsort(counts[:, code], kind="stable")
+        medians[code] = counts[order[np.searchsorted(np.cumsum(weights[order]), half)], code]
+    return medians

@@ -35,6 +35,15 @@ def times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
 
 
+def coming(count: int) -> str:
+    """How often something comes, as the rest of a sentence.
+
+    >>> coming(0), coming(1)
+    ('it does not come', 'it comes once')
+    """
+    return f"it comes {times(count)}" if count else "it does not come"
+
+
 def counted(count: int, what: str) -> str:
     """A number of things, singular or plural.
 

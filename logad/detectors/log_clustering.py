@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from logad.contracts import Detector, PartConfig, Scores, State
-from logad.detectors._phrases import counted, quoted, times
+from logad.detectors._phrases import coming, counted, quoted, times
 from logad.features import presence_weights
 from logad.reference import FEWEST
 from logad.types import AnomalyType, Contribution, WindowKind
@@ -97,7 +97,7 @@ class LogClustering(Detector):
             Contribution(
                 float(share[code]),
                 f"{quoted(windows, code)} came {times(int(actual[code]))}; "
-                f"in the normal windows most alike ({alike}) it comes {times(int(expected[code]))}",
+                f"in the normal windows most alike ({alike}) {coming(int(expected[code]))}",
                 AnomalyType.COLLECTIVE,
                 code,
                 str(expected[code]),

@@ -1,16 +1,14 @@
 """Finds what a detector of PyOD, chosen by name, finds strange in count vectors; needs the extra `pyod`."""
 
 import importlib
-import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from logad.contracts import PartConfig, Scores
-from logad.detectors._adapting import Adapted, RefusedError, quietly, unknown_options
+from logad.detectors._adapting import Adapted, RefusedError, options_of, quietly, unknown_options
 from logad.detectors._columns import Floats
 from logad.errors import ConfigError
 
@@ -69,7 +67,7 @@ class PyodConfig(PartConfig):
             return options
         try:
             made = _class(name)
-            unknown_options(name, options, _options_of(made))
+            unknown_options(name, options, options_of(made))
             made(**options)
         except ConfigError as error:  # a model that cannot be had
             raise ValueError(f"found {error.found}; expected {error.expected}: {error.advice}") from error
@@ -99,45 +97,30 @@ class PyodDetector(Adapted):
 
     def _fitted(self, rows: Floats) -> Any:  # noqa: ANN401  (PyOD has no types)
         made = _class(self.config.model)
-        own = {"random_state": self.seed} if "random_state" in _options_of(made) else {}
-        with _seeded(self.seed):
-            try:
-                model = made(**{**own, **self.config.options})
-            except (TypeError, ValueError) as error:
-                raise RefusedError(f"{self._label} does not take its options ({error})") from error
-            return model.fit(rows)
+        own = {"random_state": self.seed} if "random_state" in options_of(made) else {}
+        try:
+            model = made(**{**own, **self.config.options})
+        except (TypeError, ValueError) as error:
+            raise RefusedError(f"{self._label} does not take its options ({error})") from error
+        return model.fit(rows)
 
     def _strangeness(self, rows: Floats) -> Scores:
-        with _seeded(self.seed):
-            return np.asarray(self._estimator.decision_function(rows), dtype=np.float64)
+        return np.asarray(self._estimator.decision_function(rows), dtype=np.float64)
 
 
 def _class(name: str) -> Any:  # noqa: ANN401  (PyOD has no types)
     """The class of a model; raises ConfigError that says what to install where something is missing."""
     where = "detectors.pyod"
     try:
-        with quietly():
+        with quietly(0):
             return getattr(importlib.import_module(f"pyod.models.{MODELS[name]}"), name)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "pyod":
+        missing = error.name or ""
+        if missing.startswith("pyod.models."):
+            raise ConfigError(where, f"this PyOD has no {name}", "a newer one", _INSTALL) from error
+        if missing.partition(".")[0] == "pyod":
             raise ConfigError(where, "PyOD is not installed", "the extra `pyod`", _INSTALL) from error
-        advice = f"install it (pip install {error.name}), or choose a model that does without"
-        raise ConfigError(where, f"{name} needs {error.name}", "that package too", advice) from error
+        advice = f"install it (pip install {missing}), or choose a model that does without"
+        raise ConfigError(where, f"{name} needs {missing}", "that package too", advice) from error
     except ImportError as error:
         raise ConfigError(where, f"{name} cannot be loaded ({error})", "a PyOD that can", _INSTALL) from error
-
-
-def _options_of(made: Any) -> list[str]:  # noqa: ANN401  (a class)
-    """What a class is made with."""
-    return [name for name in inspect.signature(made).parameters if name not in {"self", "args", "kwargs"}]
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """The global random numbers of NumPy, which some models draw from, start at the seed and are put back."""
-    before = np.random.get_state()  # noqa: NPY002  (theirs)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002

@@ -1,7 +1,6 @@
 """Finds what an estimator of scikit-learn, chosen by name, finds strange in count vectors."""
 
 import importlib
-import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
@@ -9,7 +8,7 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from logad.contracts import PartConfig, Scores
-from logad.detectors._adapting import Adapted, RefusedError, quietly, unknown_options
+from logad.detectors._adapting import Adapted, RefusedError, options_of, quietly, unknown_options
 from logad.detectors._columns import Floats
 
 ESTIMATORS: Final[Mapping[str, str]] = {
@@ -60,9 +59,9 @@ class SklearnConfig(PartConfig):
         name = info.data.get("estimator")
         if not options or name is None:
             return options
-        unknown_options(name, options, _options_of(_class(name)))
+        unknown_options(name, options, options_of(_class(name)))
         try:
-            with quietly():
+            with quietly(0):
                 _fitted(name, options, 0, np.random.default_rng(0).standard_normal(_TRIAL))
         except RefusedError as error:
             raise ValueError(f"found {options}; expected options that {name} takes ({error})") from error
@@ -107,14 +106,9 @@ def _class(name: str) -> Any:  # noqa: ANN401  (scikit-learn has no types)
     return getattr(importlib.import_module(f"sklearn.{ESTIMATORS[name]}"), name)
 
 
-def _options_of(made: Any) -> list[str]:  # noqa: ANN401  (a class)
-    """What a class is made with."""
-    return [name for name in inspect.signature(made).parameters if name not in {"self", "args", "kwargs"}]
-
-
 def _fitted(name: str, options: Mapping[str, Any], seed: int, rows: Floats) -> Any:  # noqa: ANN401
     made = _class(name)
-    own = {"random_state": seed} if "random_state" in _options_of(made) else {}
+    own = {"random_state": seed} if "random_state" in options_of(made) else {}
     must = {"novelty": True} if name == "LocalOutlierFactor" else {}
     try:
         return made(**{**own, **options, **must}).fit(rows)
