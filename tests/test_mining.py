@@ -318,3 +318,33 @@ def test_a_word_without_the_brackets_that_others_have_is_another_template():
     codes, texts = mined("(y)", "()", "alpha")
     assert codes[0] == codes[1] != codes[2]
     assert texts[codes[2]] == "alpha"
+
+
+def texts_after(*messages: str) -> list[str]:
+    """The texts that stand once these messages were seen, of each message."""
+    miner = Miner()
+    records = pl.DataFrame({"text": messages, "level": [2] * len(messages)})
+    codes = miner.assign(records)["template"].to_numpy()
+    return [miner.vocabulary[code].text for code in miner.standing()[codes].tolist()]
+
+
+def test_messages_that_are_nearly_all_identifiers_become_one():
+    assert set(texts_after("set A_B to C_D", "set E_F to G_H", "set I_J to K_L")) == {"set <*> to <*>"}
+    assert set(texts_after("set A_B C_D", "set E_F G_H", "set I_J K_L")) == {"set <*> <*>"}
+
+
+def test_what_is_of_a_known_kind_opens_no_template():
+    miner = Miner()
+    for message in ("move A_B of C_D", "move E_F of G_H", "move I_J of K_L"):
+        miner.assign(pl.DataFrame({"text": [message], "level": [2]}))
+    known = len(miner.vocabulary)
+    miner.assign(pl.DataFrame({"text": ["move M_N of O_P"], "level": [2]}))
+    assert len(miner.vocabulary) == known
+
+
+@pytest.mark.parametrize("word", ["user", "host"])
+def test_two_names_after_a_word_that_announces_them_are_a_variable(word):
+    two = [f"login of {word} {name} refused" for name in ("alice", "bob")]
+    assert set(texts_after(*two)) == {f"login of {word} <*> refused"}
+    apart = [f"login of {name} refused" for name in ("alice", "bob")]
+    assert set(texts_after(*apart)) == set(apart)
