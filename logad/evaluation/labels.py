@@ -86,7 +86,10 @@ class LineLabels:
     lines: Mapping[int, bool]
 
     def of(self, windows: Windows) -> Truth:
-        """Windows without a labelled line are unknown, or normal where only anomalies are labelled."""
+        """Windows without a labelled line are unknown, or normal where only anomalies are labelled.
+
+        A window without any line is normal.
+        """
         rows = np.unique(windows.rows[windows.rows >= 0])
         records = windows.records[rows].select("source", "line", "lines")
         if records["source"].n_unique() > 1:
@@ -110,7 +113,8 @@ class LineLabels:
         order = np.argsort(first, kind="stable")
         within = np.searchsorted(first[order], lines, side="right") - 1
         found = (within >= 0) & (lines <= last[order][np.maximum(within, 0)]) if len(order) else lines < 0
-        return _truth(each[0], each[1], self.lines.values(), int((~found).sum()))
+        empty = np.diff(windows.offsets) == 0
+        return _truth(each[0], each[1] | empty, self.lines.values(), int((~found).sum()))
 
 
 @dataclass(frozen=True, slots=True)
