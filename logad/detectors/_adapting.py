@@ -24,7 +24,7 @@ _BLOCK: Final = 4_096  # rows scored at once
 _ABLATED: Final = 16  # templates that an explanation tries to make usual
 _STEPS: Final = 4  # how many it makes usual, one after another
 _WEIGHTY: Final = 0.05  # a template is told if it lets the score fall by so much of the heaviest's
-_SAME: Final = 1e-6  # relative difference of scores up to which a refitted estimator is the same
+_SAME: Final = 1e-6  # deviations up to which two scores are the same
 
 
 class RefusedError(ValueError):
@@ -101,7 +101,8 @@ class Adapted(Detector):
             return
         self._centre = float(np.median(scores))
         self._spread = float(scores.std()) or 1.0
-        self._one_by_one = not np.allclose(alone, scores[: len(alone)], rtol=_SAME, atol=_SAME)
+        apart = np.abs(np.nan_to_num(alone, nan=0.0) - scores[: len(alone)]).max()
+        self._one_by_one = bool(apart > _SAME * self._spread)
 
     def _fault(self, found: str) -> ConfigError:
         return ConfigError(
@@ -199,7 +200,8 @@ class Adapted(Detector):
         self._sample = np.zeros(tuple(state["shape"].tolist()), dtype=np.int64)
         self._sample[state["rows"], state["codes"]] = state["counts"]
         self._learn()
-        if not np.allclose([self._centre, self._spread], state["scale"], rtol=_SAME, atol=_SAME):
+        centre, spread = state["scale"].tolist()
+        if max(abs(self._centre - centre), abs(self._spread - spread)) > _SAME * spread:
             raise StateError(
                 f"detectors.{self.name}",
                 f"{self._label} of {self._library} scores otherwise than when it was stored",
