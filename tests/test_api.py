@@ -100,6 +100,7 @@ PROMISED = {
             "--baseline-clean",
             "--model",
             "--warmup",
+            "--folds",
             "--format",
             "--output",
         ),

@@ -34,6 +34,7 @@ _MOST_SERVICES = 20
 @click.option("--baseline-clean", is_flag=True, help="You vouch for every record of the baseline.")
 @click.option("--model", metavar="NAME", help="Judge by a stored model.")
 @click.option("--warmup", metavar="N", help="Learn from what comes first: 10000r, 2h or 50%; judge the rest.")
+@click.option("--folds", type=int, metavar="N", help="Judge N parts, each by all that came before it.")
 @windowing_options
 @output_options
 @reading_options
@@ -45,6 +46,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  (one parameter an option)
     baseline_clean: bool,
     model: str | None,
     warmup: str | None,
+    folds: int | None,
     form: str,
     output: Path | None,
     stats_file: Path | None,
@@ -67,6 +69,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  (one parameter an option)
             baseline_clean=baseline_clean,
             model=model,
             warmup=warmup,
+            folds=folds,
             observer=observer,
             **options,
         )
@@ -125,6 +128,9 @@ def _labelled(found: "Labelled", width: int) -> Iterator[str]:
     yield f"{'normal':<{_NAME}}{cells.fp:>11,}{cells.tn:>13,}\n"
     yield "\n" + _heading("beginning from")
     yield from (_row(name, each) for name, each in found.periods.items())
+    if found.folds:
+        yield "\n" + _heading("judged by the past")
+        yield from (_row(name, each) for name, each in found.folds.items())
     if len(found.services) > 1:
         yield "\n" + _heading("service")
         most = sorted(found.services.items(), key=lambda item: -item[1].anomalous)[:_MOST_SERVICES]
@@ -200,6 +206,7 @@ def _csv(result: "EvaluationResult") -> Iterator[str]:
             "baseline": found.baselines,
             "tier": found.tiers,
             "period": found.periods,
+            "fold": found.folds,
             "service": found.services,
         }
         for part, table in tables.items():

@@ -21,6 +21,7 @@ ENOUGH: Final = 20
 """Windows or records from which on there is a custom."""
 
 _SAMPLE: Final = 2_000  # records of a template whose numbers are looked at
+_COUNTING: Final = 0.9  # correlation with the order of records: a counter, though threads interleave
 _BOUNDED: Final = 100.0  # times the median: a number that goes further has no usual range
 _NUMBER: Final = re.compile(r"(?<![\w.:/-])(\d+(?:\.\d+)?)(?=[A-Za-z%]{0,5}(?![\w:/-]|\.\d))")
 
@@ -110,7 +111,7 @@ class Custom:
     def value(self, code: int) -> ValuePlace | None:
         """The number of a template's messages with the steadiest range, if any has one.
 
-        Counters and identifiers have none: numbers that only rise, or large ones that mostly differ.
+        Counters and identifiers have none: numbers that rise with time, or large ones that mostly differ.
         """
         if code not in self._values:
             self._values[code] = self._steadiest(code)
@@ -131,7 +132,7 @@ class Custom:
             values = table[:, place]
             highest, median = float(values.max()), float(np.median(values))
             different = len(np.unique(values))
-            rising = different > ENOUGH and bool((np.diff(values) >= 0).all())
+            rising = different > ENOUGH and np.corrcoef(values, np.arange(len(values)))[0, 1] > _COUNTING
             named = different > len(values) / 2 and highest > 1e6  # noqa: PLR2004  (an identifier)
             if median <= 0 or highest > _BOUNDED * median or rising or named:
                 continue

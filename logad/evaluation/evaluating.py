@@ -1,13 +1,12 @@
 """Evaluates the judgement of finite logs: against labels, against planted anomalies, or both."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Unpack
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from logad.batch import QUIET, Observer
@@ -15,12 +14,11 @@ from logad.calibration import CUT
 from logad.cases import Case
 from logad.errors import InputError, UsageError
 from logad.evaluation import labels as reading
-from logad.evaluation import trials
+from logad.evaluation import protocols, trials
 from logad.evaluation.metrics import Measured, Point, curve, measure
-from logad.judge import Judge
 from logad.options import ReadOptions
+from logad.preparation import Setup
 from logad.runs import Warmup
-from logad.types import WindowKind
 from logad.windows import Windowing, Windows
 
 SCHEMA: Final = "logad.evaluation/1"
@@ -44,6 +42,7 @@ class Labelled:
     curve: tuple[Point, ...]
     services: Mapping[str, Measured]
     periods: Mapping[str, Measured]  # by when they begin
+    folds: Mapping[str, Measured]  # where parts were judged one after the other
     labels: int
     unlabelled: int  # windows that the labels say nothing of: in no figure
     assumed_normal: int  # windows without a label that count as normal, for only anomalies are labelled
@@ -61,6 +60,7 @@ class Labelled:
             "unmatched_labels": self.unmatched,
             "services": {name: each.as_dict() for name, each in self.services.items()},
             "periods": {name: each.as_dict() for name, each in self.periods.items()},
+            **({"folds": {name: each.as_dict() for name, each in self.folds.items()}} if self.folds else {}),
             "curve": [asdict(point) for point in self.curve],
         }
 
@@ -99,6 +99,7 @@ def evaluate(  # noqa: PLR0913  (each an option of the command)
     baseline_clean: bool = False,
     model: str | None = None,
     warmup: str | None = None,
+    folds: int | None = None,
     observer: Observer = QUIET,
     **options: Unpack[ReadOptions],
 ) -> EvaluationResult:
@@ -106,8 +107,9 @@ def evaluate(  # noqa: PLR0913  (each an option of the command)
 
     They are judged as `scan` judges them: by themselves, by a `baseline`, or by a stored `model`. With
     `warmup` (records `10000r`, time `2h`, or a share `50%`) what comes first teaches, as it stood then, and
-    windows that begin later are judged. Labels are used for nothing but the figures; with `inject` too, what
-    they call anomalous is left alone.
+    windows that begin later are judged; with `folds` the records are cut into one part more, and each but the
+    first is judged by all before it (cross-validation in time). Labels are used for nothing but the figures;
+    with `inject` too, what they call anomalous is left alone.
 
     Raises:
         UsageError: options that cannot be understood or exclude each other, or labels of other windows.
@@ -129,42 +131,61 @@ def evaluate(  # noqa: PLR0913  (each an option of the command)
         raise UsageError(
             "evaluate", "neither --labels nor --inject", "what to compare with: one of them, or both"
         )
-    if warmup is not None and (baseline or model is not None):
-        raise UsageError("--warmup", "given with a baseline or a model", "one thing that teaches")
+    protocols_asked = [baseline, model, warmup, folds]
+    if sum(bool(each) for each in protocols_asked) > 1:
+        raise UsageError(
+            "--baseline, --model, --warmup and --folds",
+            "given together",
+            "one of them: they exclude each other",
+        )
+    if inject and folds is not None:
+        raise UsageError("--inject", "given with --folds", "anomalies planted into what one judge judges")
     first = Warmup.parsed(warmup)
-    truth_of = None if labels is None else reading.read(labels, options.get("timezone") or "UTC")
+    truth_of = None
+    if labels is not None:
+        truth_of = reading.read(labels, Setup.of(options).reading.overrides.timezone)
     case = Case.of(sources, baseline, trusted=baseline_clean, model=model, observer=observer, options=options)
     telemetry = case.setup.telemetry
-    windows, judge_of, protocol = _taught(case, first)
-    judge = judge_of(windows)
-    with telemetry.stage("detect"):
-        scores = judge.judge(windows).score
-    truth = None if truth_of is None else truth_of.of(windows)
-    if truth_of is not None and truth is not None and first.asked:
-        truth = replace(truth, unmatched=truth_of.of(case.windows).unmatched)
+    rounds, protocol = protocols.rounds(case, first, folds)
+    rows = np.concatenate([each.rows for each in rounds])
+    windows = case.windows.take(rows)
+    truth = None if truth_of is None else truth_of.of(case.windows).of(rows)
+    scores, doubts = _scores(case, rounds)
     flagged = scores > CUT
     telemetry.windows += len(windows)
     telemetry.anomalous += int(flagged.sum())
     planted = None
     if inject:
         bad = np.zeros(len(windows), np.bool_) if truth is None else truth.anomalous & truth.known
+        bench = trials.Bench(rounds[0].judge_of, flagged, bad, case.setup.reading.seed)
         with telemetry.stage("detect"):
-            bench = trials.Bench(judge_of, flagged, bad, case.setup.reading.seed)
             planted = trials.tried(windows, bench, lambda kind: observer.note("plant", kind))
+    names = [each.name for each in rounds for _ in each.rows] if folds is not None else []
     return EvaluationResult(
-        None if truth is None else compared(windows, scores, truth),
+        None if truth is None else compared(windows, scores, truth, names),
         planted,
         len(windows),
         case.windowing,
         protocol,
-        tuple(judge.doubts),
+        doubts,
         tuple(case.corpus.faults),
         telemetry.as_dict(),
     )
 
 
-def compared(windows: Windows, scores: Scores, truth: reading.Truth) -> Labelled:
-    """The scores of windows, one each, against the truth."""
+def _scores(case: Case, rounds: Sequence[protocols.Round]) -> tuple[Scores, tuple[str, ...]]:
+    """The scores of the windows of all rounds, one after the other, and the doubts of the last judge."""
+    scores = []
+    with case.setup.telemetry.stage("detect"):
+        for each in rounds:
+            windows = case.windows.take(each.rows)
+            judge = each.judge_of(windows)
+            scores.append(judge.judge(windows).score)
+    return np.concatenate(scores), tuple(judge.doubts)
+
+
+def compared(windows: Windows, scores: Scores, truth: reading.Truth, folds: Sequence[str] = ()) -> Labelled:
+    """The scores of windows, one each, against the truth; `folds` names the one of each window, if any."""
     known = np.flatnonzero(truth.known)
     chosen, scores, anomalous = windows.take(known), scores[known], truth.anomalous[known]
     words = np.bincount(chosen.owner[chosen.severities[chosen.events] >= _ERROR], minlength=len(chosen))
@@ -176,80 +197,22 @@ def compared(windows: Windows, scores: Scores, truth: reading.Truth) -> Labelled
         },
         {name: measure(scores, anomalous, above) for name, above in TIERS.items()},
         curve(scores, anomalous),
-        _parts(chosen.table["service"].to_list(), scores, anomalous),
-        _parts(_periods(chosen), scores, anomalous),
+        dict(sorted(_parts(chosen.table["service"].to_list(), scores, anomalous).items())),
+        dict(sorted(_parts(_periods(chosen), scores, anomalous).items())),
+        _parts([folds[row] for row in known.tolist()], scores, anomalous) if folds else {},
         truth.labels,
         len(windows) - len(known),
-        truth.assumed,
+        int(truth.assumed.sum()),
         truth.unmatched,
     )
 
 
-def _taught(case: Case, first: Warmup) -> tuple[Windows, Callable[[Windows], Judge], str]:
-    """What is judged, who judges it (or the same with plants in it), and both in words."""
-    if first.asked:
-        teaching, rest, many = split(case.windows, case.corpus.records, first)
-        judge = case.learned(teaching)
-        told = f"the first {many:,} records teach; windows that begin later are judged"
-        return rest, lambda _windows: judge, told
-    if case.stored is None and case.baseline is None:
-        return case.windows, case.learned, "the logs are judged by themselves"
-    judge = case.judge()
-    vouched = ", which is vouched for" if case.trusted else ""
-    told = "a stored model judges" if case.model else f"a baseline teaches{vouched}"
-    return case.windows, lambda _windows: judge, told
-
-
-def split(windows: Windows, records: pl.DataFrame, first: Warmup) -> tuple[Windows, Windows, int]:
-    """Windows as they stood after the first records, those that begin later, and how many records teach.
-
-    Raises:
-        UsageError: it leaves nothing to learn from or nothing to judge.
-    """
-    many = _taught_records(records, first)
-    past = (windows.rows < many) & (windows.rows >= 0)
-    filled = np.diff(windows.offsets) > 0
-    began = np.bincount(windows.owner[past], minlength=len(windows)) > 0
-    if windows.kind is WindowKind.TIME and not filled.all() and many < records.height:
-        moment = records["time"].dt.epoch("us")[many]
-        began |= ~filled & (windows.table["start"].dt.epoch("us") <= moment).to_numpy()
-    teaching, rest = _standing(windows, past).take(np.flatnonzero(began)), np.flatnonzero(~began)
-    if not len(teaching) or not len(rest):
-        found = f"{len(teaching):,} windows to learn from and {len(rest):,} to judge"
-        raise UsageError("--warmup", found, "some of both")
-    return teaching, windows.take(rest), many
-
-
-def _taught_records(records: pl.DataFrame, first: Warmup) -> int:
-    if first.share is not None:
-        return round(first.share * records.height)
-    if first.records is not None:
-        return min(first.records, records.height)
-    times = records["time"].forward_fill().dt.epoch("us")
-    began = times.drop_nulls()
-    if not len(began):
-        raise UsageError("--warmup", "no record has a time", "records (10000r) or a share (50%)")
-    later = (times >= began[0] + (first.seconds or 0) * 1e6).fill_null(value=False)
-    return int(later.arg_max() or 0) if later.any() else records.height
-
-
-def _standing(windows: Windows, past: Flags) -> Windows:
-    """The same windows without the events that had not come yet."""
-    lengths = np.bincount(windows.owner[past], minlength=len(windows))
-    return replace(
-        windows,
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        events=windows.events[past],
-        times=windows.times[past],
-        rows=windows.rows[past],
-        until=None,
-    )
-
-
 def _parts(names: Sequence[str], scores: Scores, anomalous: Flags) -> dict[str, Measured]:
-    """The figures of the windows of each name, in order of the names."""
+    """The figures of the windows of each name, in order of their first windows."""
     each = np.asarray(names, dtype=object)
-    return {name: measure(scores[each == name], anomalous[each == name], CUT) for name in sorted(set(names))}
+    return {
+        name: measure(scores[each == name], anomalous[each == name], CUT) for name in dict.fromkeys(names)
+    }
 
 
 def _periods(windows: Windows) -> list[str]:

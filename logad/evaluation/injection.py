@@ -205,7 +205,7 @@ class Injector:
             rewriter.pause(window, int(rng.integers(1, len(own))), _PAUSE[strength] * longest)
             return Plant((window,), frozenset())
         left = max(1, int(_LEFT[strength] * len(own)))
-        gone = set(own.codes[left:].tolist()) - set(own.codes[:left].tolist())
+        gone = own.codes[left:].tolist()
         if left == len(own) or self._custom.seen(own.codes[:left]):
             return None
         rewriter.put(window, own.take(np.arange(left)))

@@ -2,11 +2,11 @@
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,15 @@ class Truth:
 
     anomalous: Flags
     known: Flags  # whether the labels say anything of it; the others are no part of any figure
-    assumed: int  # windows without a label that are taken as normal, for only anomalies are labelled
+    assumed: Flags  # windows without a label that are taken as normal, for only anomalies are labelled
     unmatched: int  # labels that are about none of the windows
     labels: int
+
+    def of(self, rows: Numbers) -> "Truth":
+        """The truth of some of the windows; what labels match none of is told of all."""
+        return replace(
+            self, anomalous=self.anomalous[rows], known=self.known[rows], assumed=self.assumed[rows]
+        )
 
 
 class Labels(Protocol):
@@ -143,7 +149,7 @@ class TimeLabels:
             hits[number] = inside.any()
             anomalous |= inside
         everything = np.ones(len(windows), dtype=np.bool_)
-        return Truth(anomalous, everything, 0, int((~hits).sum()), len(hits))
+        return Truth(anomalous, everything, ~everything, int((~hits).sum()), len(hits))
 
 
 def read(path: str | Path, zone: str = "UTC") -> Labels:
@@ -166,7 +172,7 @@ def read(path: str | Path, zone: str = "UTC") -> Labels:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file, strict=True)
             header = [name.strip().lower() for name in next(rows, [])]
-            return _parsed(where, header, _numbered(where, rows, len(header)), ZoneInfo(zone))
+            return _parsed(where, header, _numbered(where, rows, len(header)), _zone(zone))
     except OSError as error:
         raise InputError(where, (error.strerror or str(error)).lower(), "a CSV file of labels") from None
     except UnicodeDecodeError:
@@ -265,6 +271,14 @@ def _moment(where: str, number: int, text: str, zone: ZoneInfo) -> int:
     return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
 
 
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        expected = "a name of the time zone database, such as UTC or Europe/Berlin"
+        raise UsageError("--timezone", f"{name!r} is not known", expected) from None
+
+
 def _held(lines: Numbers, first: Numbers, last: Numbers) -> Flags:
     """Whether each range of lines, both ends included, holds one of these lines, which are sorted."""
     return np.searchsorted(lines, last, side="right") > np.searchsorted(lines, first, side="left")
@@ -272,8 +286,7 @@ def _held(lines: Numbers, first: Numbers, last: Numbers) -> Flags:
 
 def _truth(anomalous: Flags, labelled: Flags, told: Iterable[bool], unmatched: int) -> Truth:
     labels = list(told)
+    everything = np.ones(len(anomalous), dtype=np.bool_)
     if all(labels):
-        return Truth(
-            anomalous, np.ones(len(anomalous), np.bool_), int((~labelled).sum()), unmatched, len(labels)
-        )
-    return Truth(anomalous, labelled, 0, unmatched, len(labels))
+        return Truth(anomalous, everything, ~labelled, unmatched, len(labels))
+    return Truth(anomalous, labelled, ~everything, unmatched, len(labels))
