@@ -26,7 +26,9 @@ def alarms_of(shop: Shop, without: list[str]) -> tuple[Alarm, ...]:
     with tempfile.TemporaryDirectory() as scratch:
         logs, config = Path(scratch) / "logs", Path(scratch) / "logad.yaml"
         shop.write(logs)
-        config.write_text("".join(["detectors:\n", *(f"  {name}: false\n" for name in without)]) if without else "")
+        config.write_text(
+            "".join(["detectors:\n", *(f"  {name}: false\n" for name in without)]) if without else ""
+        )
         verdicts = backtest(logs, window="5m", config=config).verdicts
     found = []
     for verdict in verdicts:

@@ -7,9 +7,8 @@ from typing import Final
 import polars as pl
 
 from shop.generator import DAY, WINDOW, Shop
-from shop.planting import Planted
+from shop.planting import SPECS, Planted
 
-AFTERMATH: Final = 1200.0  # seconds after its end in which an alarm still belongs to what was planted
 WARM: Final = 3.0  # days after which false windows count
 
 
@@ -53,7 +52,9 @@ def outcome(shop: Shop, alarms: Sequence[Alarm]) -> Outcome:
 def belongs(alarm: Alarm, planted: Planted) -> bool:
     """Whether the alarm is about what was planted."""
     same = planted.service in {"", alarm.service}
-    return same and alarm.end > planted.begin and alarm.begin < planted.end + AFTERMATH
+    return (
+        same and alarm.end > planted.begin and alarm.begin < planted.end + SPECS[planted.kind].aftermath * 60
+    )
 
 
 def error_lines(shop: Shop) -> tuple[Alarm, ...]:

@@ -36,6 +36,7 @@ class Spec:
     added: str = ""
     level: str = "ERROR"
     lines: int = 0
+    aftermath: float = 20.0  # minutes after its end in which an alarm still belongs to it
     hours: tuple[float, float] = (0.0, 24.0)  # of the day, in which it may begin
 
 
@@ -43,7 +44,9 @@ SPECS: Final = {
     "silence of a busy service, 20 min": Spec("gateway", 20, kept=0.0),
     "silence at 5 lines/h, 6 h": Spec("sensor", 360, kept=0.0),
     "heartbeat missing 20 min": Spec("scheduler", 20, text="alive", kept=0.0),
-    "hourly job missing": Spec("scheduler", 61, text="hourly report", kept=0.0),
+    "hourly job missing": Spec(
+        "scheduler", 61, text="hourly report", kept=0.0, aftermath=60
+    ),  # until it comes again
     "burst x6, 15 min": Spec("search", 15, times=6, hours=(8, 20)),
     "slow x10, 20 min": Spec("gateway", 20, text="answered {id} with 200", slower=10, hours=(6, 22)),
     "slow x25 at 25 lines/h, 60 min": Spec("ledger", 60, text="batch", slower=25),

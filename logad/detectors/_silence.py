@@ -16,6 +16,7 @@ LONGER: Final = 1.5  # times the longest gap of the past
 STEADY: Final = 0.97  # share of windows with a line from which a service counts as steady
 STEADY_DUE: Final = 20.0  # lines that must be overdue of a steady service ...
 STEADY_WINDOWS: Final = 2  # ... in so many windows
+DEAD_DUE: Final = 5.0  # the same in one window, where nobody writes though STEADY_DUE lines are due of all
 SPARSE_DUE: Final = 10.0  # lines, come together counted once, overdue of any other
 AGE: Final = 24  # windows before a steady service is judged
 SPARSE_AGE: Final = 288  # the same for any other
@@ -158,6 +159,7 @@ def silences(before: Course, now: Course, gaps: Gaps, means: Floats, clustered: 
     course = before.joined(now)
     service, sizes, starts, ends = course.service, course.sizes, course.starts, course.ends
     hours, lasts = course.hours, course.lasts
+    dead = _dead(ends, sizes) & (means.mean(axis=1).sum() >= STEADY_DUE)
     parts = [_nothing()]
     for number in range(len(gaps.windows)):
         rows = np.flatnonzero(service == number)
@@ -176,6 +178,7 @@ def silences(before: Course, now: Course, gaps: Gaps, means: Floats, clustered: 
         found = _of_service(_Stretch(rows, sizes[rows] == 0, ends[rows], lasts[rows]), due, past)
         if steady:
             enough = (found.due >= STEADY_DUE) & (found.windows >= STEADY_WINDOWS)
+            enough |= dead[found.rows] & (found.due >= DEAD_DUE)
         else:
             enough = found.due >= SPARSE_DUE
             enough &= gaps.windows[number] >= SPARSE_AGE and gaps.runs[number] >= SPARSE_RUNS
@@ -257,6 +260,13 @@ def _news(run: _Run, enough: NDArray[np.bool_]) -> Silences:
     return Silences(
         run.rows[place], run.seconds[place], run.longest[place], run.due[place] / max(1.0, run.typical)
     )
+
+
+def _dead(ends: Ints, sizes: Ints) -> NDArray[np.bool_]:
+    """Which windows lie in spans in which nobody wrote anything."""
+    spans, span_of = np.unique(ends, return_inverse=True)
+    dead: NDArray[np.bool_] = np.bincount(span_of, sizes, minlength=len(spans))[span_of] == 0
+    return dead
 
 
 def _one_for_an_outage(rows: Ints, service: Ints, ends: Ints, sizes: Ints, busy: Floats) -> NDArray[np.bool_]:

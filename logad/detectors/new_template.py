@@ -21,6 +21,10 @@ CHATTY_SLOTS: Final = 20  # ... and at least so many: the template is noise of t
 ALL_OVER: Final = 7  # tenths of what was fitted in which noise stands, at least; chosen without labels
 SIGHTING_SHARE: Final = 1 / 48  # windows that may bring a first sighting before it stops being news
 MEMORY_WINDOWS: Final = 576.0  # half-life of the rate of first sightings: two days of five minutes
+OCCASIONS: Final = 3  # earlier occasions, in time windows, after which an error that comes again is known ...
+OCCASION_DAYS: Final = 2  # ... if they fell on so many days; both chosen on shop seeds 0-3
+HOUR_SLOTS: Final = 6  # slots without it that part two occasions
+DAY_SLOTS: Final = 144
 NEVER: Final = np.iinfo(np.int64).max
 EVIDENCE: Final = 5  # events shown of one template
 
@@ -62,6 +66,19 @@ class _History:
         present = np.searchsorted(keys, codes * width + (slots - base)) - np.searchsorted(keys, codes * width)
         return present, np.searchsorted(self.filled, slots)
 
+    def known(self, codes: Moments, moments: Moments) -> NDArray[np.bool_]:
+        """Whether the templates came on OCCASIONS before the present one, on OCCASION_DAYS different days."""
+        opens = np.diff(self.slots, prepend=0) > HOUR_SLOTS
+        opens |= np.diff(self.codes, prepend=-1) != 0
+        begun, owners = self.slots[opens], self.codes[opens]
+        found = np.zeros(len(codes), dtype=np.bool_)
+        for code in np.unique(codes):
+            occasions, mine = begun[owners == code], codes == code
+            before = np.searchsorted(occasions, moments[mine] // SLOT, side="right") - 1
+            days = np.concatenate([[0], np.cumsum(np.diff(occasions // DAY_SLOTS, prepend=-1) != 0)])
+            found[mine] = (before >= OCCASIONS) & (days[np.maximum(before, 0)] >= OCCASION_DAYS)
+        return found
+
     def all_over(self, codes: Moments) -> NDArray[np.bool_]:
         """Whether the templates stand all over this history, so that they are its normal state."""
         begins, ends = (np.searchsorted(self.codes, codes, side) for side in ("left", "right"))
@@ -89,7 +106,9 @@ class NewTemplate(Detector):
 
     An error by level and by words is an alarm wherever it stands, unless it is chatty: present in 30 % and in
     20 of the ten-minute slots with a line that went before, counted in time (a storm counted in windows would
-    make itself chatty), or in as many of all that was fitted and all over it (in 7 of its tenths). Another
+    make itself chatty), or in as many of all that was fitted and all over it (in 7 of its tenths). In windows
+    of time it is news on its first three occasions and for two days: then the volume tells when it comes more
+    often than it did. Another
     template of class 2 or 3 is an alarm in the window of its first event, as long as such windows are rare
     and it does not come all over what was fitted.
     A new template that merely informs is noticed below the cut. All else judges a window by what came before
@@ -169,6 +188,8 @@ class NewTemplate(Detector):
         present, filled = history.slots_before(standing[1], standing[2])
         quiet = (present + 1) / (np.maximum(filled, CHATTY_SLOTS / CHATTY_SHARE - 1) + 1) / CHATTY_SHARE
         quiet = np.where(self._past.all_over(standing[1]), np.maximum(quiet, 2.0), quiet)
+        if windows.kind is WindowKind.TIME:  # how often it comes is for the volume
+            quiet = np.where(history.known(standing[1], standing[2]), np.maximum(quiet, 2.0), quiet)
         new = _first_sightings(windows, moments, history)
         severity = windows.severities[new[1]]
         rate = _sighting_rate(history, windows, new[2]) / SIGHTING_SHARE

@@ -1,72 +1,63 @@
 """Finds windows in which a service writes far more or fewer lines than it usually does, or none."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar, Final, Self
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
 from logad.contracts import Detector, PartConfig, Scores, State
+from logad.detectors import _orders, _partners, _periods, _sums
+from logad.detectors._ages import AGE, Ages, Course, ages_of, young
 from logad.detectors._baseline import HOURS, Baseline, Counts, Floats, Ints, learned
 from logad.detectors._coverage import Coverage
-from logad.detectors._phrases import counted, duration, number, quoted, times
-from logad.detectors._silence import Course, Gaps, gaps_of, silences
-from logad.types import AnomalyType, Contribution, WindowKind
+from logad.detectors._findings import (
+    DAY,
+    DOWN,
+    ORDER,
+    OVERDUE,
+    PARTNER,
+    SILENT,
+    SUM,
+    UP,
+    Flags,
+    Found,
+    Judged,
+    comes_back,
+    exceedances,
+    recalibrated,
+)
+from logad.detectors._seen import Names, Seen
+from logad.detectors._silence import Course as Stillness
+from logad.detectors._silence import Gaps, gaps_of, silences
+from logad.detectors._telling import Finding, told
+from logad.types import Contribution, WindowKind
 from logad.windows import Windows
 
-Flags = NDArray[np.bool_]
-
-DAY: Final = 86_400_000_000  # microseconds
 RATIO: Final = 2.0  # less than twice, or more than half, is never strange
 EXCESS: Final = 8  # lines too many or missing, at least
 GRAVE_EXCESS: Final = 4  # the same where the template warns
+SUM_EXCESS: Final = 5  # the same of a sum ...
+GRAVE_SUM_EXCESS: Final = 3  # ... where the template warns
 WARNING: Final = 2  # severity class
-AGE: Final = 24  # windows of a service before anything is judged
-EPISODE: Final = 12  # windows within which exceedances belong together
-NOTABLE: Final = 3.0  # -ln p above which a count is an exceedance
 SUSPICIOUS: Final = 6.0  # -ln p above which a gated count is an episode that may come back
-CERTAIN: Final = 20.0  # -ln p above which it is hardly part of normal life
-HARDLY: Final = 0.05  # lines a window that a sentence calls hardly any
-UP, DOWN, SILENT = 1, -1, 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Counts that stand out: count i is of series `series[i]` in window `rows[i]`."""
-
-    rows: Ints
-    series: Ints
-    values: Ints
-    means: Floats
-    surprise: Floats  # -ln p of the negative binomial
-    times: Ints  # when the window ends, microseconds
-
-    def strength(self, side: int) -> Floats:
-        """How many times more, or fewer, than usual; one line is added to both."""
-        ratio: Floats = (self.values + 1) / (self.means + 1)
-        return ratio if side == UP else 1 / ratio
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """What is strange about some windows: finding i is about window `rows[i]`."""
-
-    rows: Ints
-    series: Ints
-    direction: Ints
-    values: Floats  # lines; seconds for silence
-    means: Floats  # lines; seconds of the longest silence before
-    tails: Floats  # probability, for all series of all services together
+OVERDUE_TAIL: Final = (
+    0.25  # of what is needed: how probable it is that something regular is overdue by chance
+)
+_HOUR: Final = 3_600_000_000  # microseconds
+SIDES: Final = {UP: "up", DOWN: "down", SUM: "sum"}
 
 
 class Volume(Detector):
     """Tail probability of each window's line counts, per service and per template of a service.
 
     Counts are negative binomial around a robust mean of this hour of the day (`_baseline`), their tails
-    recalibrated by peaks over threshold on the fitted windows (Siffer et al. 2017); a silence is weighed by
-    the lines that should have come. Tails are multiplied by the number of series (Bonferroni). What comes
-    back at the same time of another day, or twice at any time, is not strange. Where nobody wrote anything
+    recalibrated by peaks over threshold on the fitted windows (Siffer et al. 2017); what comes seldom is
+    judged by its sum over the last hour too. A silence is weighed by the lines that should have come, and a
+    line that comes at regular times is overdue when it stays out for much longer than it ever did. Templates
+    that keep step are held to it, and so is the order of steps. Tails are multiplied by the number of series
+    (Bonferroni). What comes back at the same time of another day, or twice at any time, is not strange, and
+    neither are the first two hours of a template that merely informs: it is new. Where nobody wrote anything
     for a part of a span (a log begins, ends or stops), no lines are missing from it: that is for silence.
     """
 
@@ -76,59 +67,56 @@ class Volume(Detector):
 
     def __init__(self, config: PartConfig, seed: int = 0) -> None:
         super().__init__(config, seed)
-        self._services: tuple[str, ...] = ()
-        self._width = 0  # templates known at fit; this code stands for a service's total
-        self._keys: Ints = np.zeros(0, dtype=np.int64)  # service * (width + 1) + code of each series, sorted
-        self._ages: Ints = np.zeros(0, dtype=np.int64)  # windows fitted of each service
+        nothing = np.zeros(0, dtype=np.int64)
+        self._names = Names((), 0, nothing)
+        self._ages = Ages(nothing, np.zeros((0, HOURS), dtype=np.int64))
         self._baseline = Baseline(np.zeros((0, HOURS)), np.zeros(0), np.zeros(0))
-        self._rate = {
-            side: np.zeros((0, 2)) for side in (UP, DOWN)
-        }  # (series, share and scale of exceedances)
-        self._past = {side: np.zeros((4, 0)) for side in (UP, DOWN)}  # series, time, value, strength
+        self._rate = {side: np.zeros((0, 2)) for side in SIDES}  # series: share and scale of exceedances
+        self._past = {side: np.zeros((4, 0)) for side in SIDES}  # series, time, value, strength
         self._gaps = Gaps.none()
         self._coverage = Coverage(1.0, 1.0)
+        self._recent = _sums.Recent.none()
+        self._periods = _periods.Periods.none()
+        self._orders = _orders.Orders.none()
+        self._partners = _partners.Partners.none()
         self._span = DAY  # microseconds from one window to the next
-        self._since = Course.none()  # what was judged since the fit
-        self._memo: tuple[Windows, _Judged] | None = None
+        self._since = Stillness.none()  # what was judged since the fit
+        self._memo: tuple[Windows, Judged] | None = None
 
     def fit(self, windows: Windows) -> Self:
-        """Learn level, rhythm, dispersion, exceedances and silences of every series."""
-        self._memo, self._since = None, Course.none()
-        self._services = tuple(windows.table["service"].unique().sort())
-        self._width = len(windows.vocabulary)
-        service = self._service_of(windows)
-        hours, ends = _hours(windows), _ends(windows)
-        rows, keys, values = self._counted(windows, service)
-        self._keys = np.union1d(keys, self._totals())
-        series = np.searchsorted(self._keys, keys)
-        cells = np.bincount(service * HOURS + hours, minlength=len(self._services) * HOURS)
-        at_hours = cells.reshape(-1, HOURS)
-        self._ages = at_hours.sum(axis=1)
-        groups = self._keys // (self._width + 1)
-        spanned = int(ends.max() - ends.min()) if len(ends) else 0
-        self._baseline = learned(Counts(series, hours[rows], values, groups, at_hours), spanned)
-        self._gaps = gaps_of(windows, service, len(self._services))
+        """Learn level, rhythm, dispersion, exceedances, silences, periods, order and partners."""
+        self._memo, self._since = None, Stillness.none()
+        self._names = names = Names.of(windows)
+        seen = Seen.of(windows, names)
+        self._span = _span(seen.ends)
+        course = Course(seen.service, seen.hours, seen.ends)
+        self._ages = ages_of(course, seen.series, seen.rows, names.owners)
+        spanned = int(np.ptp(seen.ends)) if len(seen.ends) else 0
+        counts = Counts(seen.series, seen.hours[seen.rows], seen.values, self._ages.windows)
+        self._baseline = learned(counts, spanned)
+        self._gaps = gaps_of(windows, seen.service, len(names.services))
         self._coverage = Coverage.of(windows)
-        self._span = _span(ends)
-        for side in (UP, DOWN):
-            found = self._standing_out(windows, service, side)
-            self._rate[side] = _exceedances(found, len(self._keys), self._ages[groups])
-            self._past[side] = self._episodes(windows, found, side)
+        self._periods = _periods.periods_of(self._lines(seen))
+        steps = _orders.Steps.of(windows.owner, seen.lines)
+        self._orders = _orders.orders_of(steps, seen.service, names.owners)
+        self._partners = _partners.partners_of(list(self._tables(seen)))
+        self._recent = _sums.Recent.none()
+        found = {side: self._standing_out(seen, side) for side in SIDES}
+        self._recent = self._hour_of(seen)
+        for side in SIDES:
+            self._rate[side] = exceedances(found[side], len(names.keys), self._ages.windows.sum(axis=1))
+            self._past[side] = self._episodes(seen, found[side], side)
         return self
 
     def remember(self, windows: Windows) -> None:
         """Keep their episodes and silences; level and rhythm are learned at `fit` alone."""
-        service = self._service_of(windows)
-        for side in (UP, DOWN):
-            episodes = self._episodes(windows, self._standing_out(windows, service, side), side)
+        seen = Seen.of(windows, self._names)
+        for side in SIDES:
+            episodes = self._episodes(seen, self._standing_out(seen, side), side)
             self._past[side] = np.concatenate([self._past[side], episodes], axis=1)
-        self._since, self._memo = self._since.joined(Course.of(windows, service)), None
-
-    def _episodes(self, windows: Windows, found: _Found, side: int) -> Floats:
-        """What stands out enough to be remembered: series, time, value and strength."""
-        notable = self._gated(windows, found, side) & (found.surprise > SUSPICIOUS)
-        columns = (found.series, found.times, found.values, found.strength(side))
-        return np.stack([column[notable] for column in columns]).astype(np.float64)
+        self._recent = self._hour_of(seen)
+        self._periods = _periods.followed(self._periods, self._lines(seen))[0]
+        self._since, self._memo = self._since.joined(Stillness.of(windows, seen.service)), None
 
     def score(self, windows: Windows) -> Scores:
         """-ln of the tail probability, in nats."""
@@ -142,246 +130,275 @@ class Volume(Detector):
         return tails
 
     def explain(self, windows: Windows, row: int) -> tuple[Contribution, ...]:
-        """One contribution for each series that bursts, drops or is silent."""
+        """One contribution for each series that bursts, drops, is silent, overdue or out of step."""
         judged = self._judged(windows)
         places = np.flatnonzero(judged.rows == row)
         if (judged.direction[places] == SILENT).any():  # it says all that its missing lines could say
             places = places[judged.direction[places] == SILENT]
-        told = [self._told(windows, judged, int(place)) for place in places]
-        return tuple(sorted((part for part in told if part.weight > 0), key=lambda part: -part.weight))
+        parts = [told(windows, self._finding(windows, judged, int(place))) for place in places]
+        parts.sort(key=lambda part: -part.weight)
+        first = {part.template: part for part in reversed(parts)}  # of a series what is strangest
+        return tuple(part for part in parts if part.weight > 0 and first[part.template] is part)
 
     def state(self) -> State:
         """Everything learned, as arrays."""
         return {
-            "services": np.asarray(self._services, dtype=np.str_),
-            "width": np.asarray([self._width]),
-            "keys": self._keys,
-            "ages": self._ages,
+            "services": np.asarray(self._names.services, dtype=np.str_),
+            "width": np.asarray([self._names.width]),
+            "keys": self._names.keys,
+            "births": self._ages.births,
+            "windows": self._ages.windows,
             "means": self._baseline.means,
             "phi": self._baseline.phi,
             "clustered": self._baseline.clustered,
-            "rate_up": self._rate[UP],
-            "rate_down": self._rate[DOWN],
-            "past_up": self._past[UP],
-            "past_down": self._past[DOWN],
             "span": np.asarray([self._span]),
+            **{f"rate_{name}": self._rate[side] for side, name in SIDES.items()},
+            **{f"past_{name}": self._past[side] for side, name in SIDES.items()},
             **self._gaps.state(),
             **self._coverage.state(),
+            **self._recent.state(),
+            **self._periods.state(),
+            **self._orders.state(),
+            **self._partners.state(),
         }
 
     def restore(self, state: State) -> Self:
         """Take back what `state` gave."""
         self._memo = None
-        self._services = tuple(str(name) for name in state["services"])
-        self._width = int(state["width"][0])
-        self._keys, self._ages = state["keys"], state["ages"]
+        services = tuple(str(name) for name in state["services"])
+        self._names = Names(services, int(state["width"][0]), state["keys"])
+        self._ages = Ages(state["births"], state["windows"])
         self._baseline = Baseline(state["means"], state["phi"], state["clustered"])
-        self._rate = {UP: state["rate_up"], DOWN: state["rate_down"]}
-        self._past = {UP: state["past_up"], DOWN: state["past_down"]}
+        self._rate = {side: state[f"rate_{name}"] for side, name in SIDES.items()}
+        self._past = {side: state[f"past_{name}"] for side, name in SIDES.items()}
         self._gaps = Gaps.restored(state)
         self._coverage = Coverage.restored(state)
+        self._recent = _sums.Recent.restored(state)
+        self._periods = _periods.Periods.restored(state)
+        self._orders = _orders.Orders.restored(state)
+        self._partners = _partners.Partners.restored(state)
         self._span = int(state["span"][0])
-        self._since = Course.none()
+        self._since = Stillness.none()
         return self
 
-    def _judged(self, windows: Windows) -> _Judged:
+    def _judged(self, windows: Windows) -> Judged:
         """All findings of the windows; kept, because every explanation asks for them again."""
         if self._memo is None or self._memo[0] is not windows:
             self._memo = (windows, self._judge(windows))
         return self._memo[1]
 
-    def _judge(self, windows: Windows) -> _Judged:
-        service = self._service_of(windows)
-        parts = [self._silent(windows, service)]
-        span = min(self._span, _span(_ends(windows)))
-        for side in (UP, DOWN):
-            found = self._standing_out(windows, service, side)
-            tails = self._tails(found, side)
-            chosen = self._gated(windows, found, side)
+    def _judge(self, windows: Windows) -> Judged:
+        seen = Seen.of(windows, self._names)
+        familiar = self._familiar(seen)
+        parts = [self._silent(seen), self._overdue(seen), self._disordered(seen), self._left_behind(seen)]
+        span = min(self._span, _span(seen.ends))
+        for side in SIDES:
+            found = self._standing_out(seen if side == DOWN else familiar, side)
+            chosen = self._gated(seen, found, side)
             episodes = chosen & (found.surprise > SUSPICIOUS)
-            new = tails < self.need
-            for place in np.flatnonzero(chosen & new):
-                if self._comes_back(found, episodes, int(place), side, span):
+            tails = self._tails(found, side)
+            for place in np.flatnonzero(chosen & (tails < self.need)):
+                if comes_back(self._past[side], found, episodes, int(place), side, span):
                     tails[place] = min(1.0, 2 * self.need)
-            parts.append(
-                _Judged(
-                    found.rows[chosen],
-                    found.series[chosen],
-                    np.full(chosen.sum(), side),
-                    found.values[chosen].astype(np.float64),
-                    found.means[chosen],
-                    tails[chosen],
-                )
-            )
-        return _Judged(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in _Judged.__slots__)
-        )
+            parts.append(Judged.of(found.only(chosen), side, tails[chosen]))
+        return Judged.joined(parts)
 
-    def _service_of(self, windows: Windows) -> Ints:
-        """The number of each window's service, -1 where it was not fitted."""
-        names = windows.table["service"]
-        known = pl.DataFrame(
-            {"service": self._services, "number": range(len(self._services))},
-            schema={"service": pl.String(), "number": pl.Int64()},
-        )
-        joined = names.to_frame("service").join(known, on="service", how="left", maintain_order="left")
-        return joined["number"].fill_null(-1).to_numpy()
+    # What comes more or less often than usual -------------------------------------------------------
 
-    def _totals(self) -> Ints:
-        """The key of each service's total."""
-        return np.arange(len(self._services)) * (self._width + 1) + self._width
-
-    def _counted(self, windows: Windows, service: Ints) -> tuple[Ints, Ints, Ints]:
-        """Non-zero counts: window, key of the series and value; totals after the templates."""
-        width = self._width + 1
-        wanted = (windows.events < self._width) & (service[windows.owner] >= 0)
-        owner = windows.owner[wanted]
-        pairs, values = np.unique(owner * width + windows.events[wanted], return_counts=True)
-        rows = pairs // width
-        sizes = np.diff(windows.offsets)
-        full = np.flatnonzero((sizes > 0) & (service >= 0))
-        keys = np.concatenate([service[rows] * width + pairs % width, service[full] * width + self._width])
-        return np.concatenate([rows, full]), keys, np.concatenate([values, sizes[full]]).astype(np.int64)
-
-    def _standing_out(self, windows: Windows, service: Ints, side: int) -> _Found:
+    def _standing_out(self, seen: Seen, side: int) -> Found:
         """Counts more than 1.5 standard deviations off on one side, with their surprise."""
-        rows, keys, values = self._counted(windows, service)
-        series = np.searchsorted(self._keys, keys)
-        series[series == len(self._keys)] = -1
-        known = (series >= 0) & (self._keys[series] == keys) if len(self._keys) else series > 0
-        rows, series, values = rows[known], series[known], values[known]
+        if side == SUM:
+            return self._sums_standing_out(seen)
+        rows, series, values = seen.rows, seen.series, seen.values
         if side == DOWN:
-            rows, series, values = self._busy(service, rows, series, values)
-            covered = self._coverage.covers(windows)[rows]
+            rows, series, values = self._busy(seen)
+            covered = self._coverage.covers(seen.windows)[rows]
             rows, series, values = rows[covered], series[covered], values[covered]
-        hours = _hours(windows)[rows]
+        hours = seen.hours[rows]
         means, wide = self._baseline.means[series, hours], 1.5 * self._baseline.deviation(series, hours)
         off = values > means + wide if side == UP else (values < means - np.minimum(wide, means / RATIO))
-        off &= self._ages[service[rows]] >= AGE
-        rows, series, values, hours, means = (part[off] for part in (rows, series, values, hours, means))
+        off &= self._ages.windows[series].sum(axis=1) >= AGE
+        rows, series, values, hours, means = rows[off], series[off], values[off], hours[off], means[off]
         surprise_of = self._baseline.surprise_above if side == UP else self._baseline.surprise_below
         surprise = surprise_of(series, hours, values) if len(rows) else np.zeros(0)
-        return _Found(rows, series, values, means, surprise, _ends(windows)[rows])
+        return Found(rows, series, values, means, surprise, seen.ends[rows])
 
-    def _busy(self, service: Ints, rows: Ints, series: Ints, values: Ints) -> tuple[Ints, Ints, Ints]:
+    def _sums_standing_out(self, seen: Seen) -> Found:
+        """The same of sums over the last windows, where lines came in the last of them as in the others."""
+        span, level = self._span, self._baseline.means.mean(axis=1)
+        many = _sums.widths(level)
+        recent = self._before(seen)
+        counts = recent.joined(_sums.Recent(seen.series, seen.ends[seen.rows], seen.values))
+        widths = many[counts.series]
+        totals = _sums.sums(counts, widths, span)[len(recent.ends) :]
+        last = _sums.sums(counts, np.minimum(widths, _sums.LAST), span)[len(recent.ends) :]
+        rows, series, values, widths = seen.rows, seen.series, seen.values, widths[len(recent.ends) :]
+        hours = seen.hours[rows]
+        begun = (hours - widths * span // _HOUR) % HOURS
+        mean = (self._baseline.means[series, hours] + self._baseline.means[series, begun]) / 2
+        off = (widths > 0) & (values >= _sums.NOW * mean) & (totals > RATIO * mean * widths)
+        off &= last * widths >= totals * _sums.LAST / 2
+        off &= self._ages.windows[series].sum(axis=1) >= _sums.AGE
+        rows, series, totals, means = rows[off], series[off], totals[off], (mean * widths)[off]
+        nats = (
+            _sums.surprise(totals, means, self._baseline.phi[series, hours[off]])
+            if len(rows)
+            else np.zeros(0)
+        )
+        return Found(rows, series, totals, means, nats, seen.ends[rows])
+
+    def _busy(self, seen: Seen) -> tuple[Ints, Ints, Ints]:
         """Counts, zeros included, of the series busy enough that lines can be missing."""
         busy = np.flatnonzero(self._baseline.means.max(axis=1, initial=0) >= EXCESS)
-        owners = self._keys[busy] // (self._width + 1)
+        owners = self._names.owners[busy]
         parts: list[tuple[Ints, Ints, Ints]] = []
         for number_of_service in np.unique(owners):
             columns = busy[owners == number_of_service]
-            places = np.flatnonzero(service == number_of_service)
-            dense = np.zeros((len(places), len(columns)), dtype=np.int64)
-            mine = (service[rows] == number_of_service) & np.isin(series, columns)
-            dense[np.searchsorted(places, rows[mine]), np.searchsorted(columns, series[mine])] = values[mine]
+            places, dense = seen.table(columns)
             parts.append((np.repeat(places, len(columns)), np.tile(columns, len(places)), dense.ravel()))
         if not parts:
-            return rows[:0], series[:0], values[:0]
-        return (
-            np.concatenate([part[0] for part in parts]),
-            np.concatenate([part[1] for part in parts]),
-            np.concatenate([part[2] for part in parts]),
-        )
+            return seen.rows[:0], seen.series[:0], seen.values[:0]
+        rows, series, values = (np.concatenate([part[place] for part in parts]) for place in range(3))
+        return rows, series, values
 
-    def _tails(self, found: _Found, side: int) -> Floats:
+    def _tails(self, found: Found, side: int) -> Floats:
         """Surprise as a probability among all series, recalibrated by the exceedances at fit."""
-        share, scale = self._rate[side][found.series].T
-        recalibrated = -np.log(share) + (found.surprise - NOTABLE) / scale
-        surprise = np.where(found.surprise > NOTABLE, recalibrated, found.surprise)
-        tails: Floats = np.clip(2 * len(self._keys) * np.exp(-surprise), 1e-300, 1.0)
+        nats = recalibrated(found.surprise, self._rate[side][found.series])
+        tests = 2.0 * len(self._names.keys)
+        if side == SUM:
+            tests *= _sums.WINDOWS / 2
+        tails: Floats = np.clip(tests * np.exp(-nats), 1e-300, 1.0)
         return tails
 
-    def _gated(self, windows: Windows, found: _Found, side: int) -> Flags:
+    def _gated(self, seen: Seen, found: Found, side: int) -> Flags:
         """Whether a count is far enough off in lines and as a ratio to be worth a word."""
-        severity = np.zeros(self._width + 1, dtype=np.int64)
-        severity[: self._width] = windows.severities[: self._width]
-        grave = severity[self._keys[found.series] % (self._width + 1)] >= WARNING
         if side == DOWN:
             missing: Flags = found.means - found.values >= EXCESS
             return missing & (found.values * RATIO <= found.means)
-        least = np.where(grave, GRAVE_EXCESS, EXCESS)
+        usual, grave_one = (SUM_EXCESS, GRAVE_SUM_EXCESS) if side == SUM else (EXCESS, GRAVE_EXCESS)
+        least = np.where(self._grave(seen)[found.series], grave_one, usual)
         excess: Flags = found.values - found.means >= least
         return excess & (found.values >= RATIO * found.means)
 
-    def _comes_back(self, found: _Found, episodes: Flags, place: int, side: int, span: int) -> bool:
-        """Whether the like stood at this time of another day, or in two other episodes."""
-        past = self._past[side]
-        now, value, strength = found.times[place], found.values[place], found.strength(side)
-        mine = past[0] == found.series[place]
-        earlier = (found.series == found.series[place]) & (found.times < now) & episodes
-        times = np.concatenate([past[1][mine], found.times[earlier]])
-        values = np.concatenate([past[2][mine], found.values[earlier]])
-        strengths = np.concatenate([past[3][mine], strength[earlier]])
-        apart = np.abs(times - now)
-        offset = np.abs((times - now + DAY / 2) % DAY - DAY / 2)
-        like = values >= value / 2 if side == UP else values <= 1.5 * value + 1
-        if (like & (offset <= 2 * span) & (apart > DAY / 2)).any():
-            return True
-        others = np.unique(times[(strengths >= strength[place] / 2) & (apart > EPISODE * span)])
-        return bool((np.diff(others) > EPISODE * span).any())
+    def _grave(self, seen: Seen) -> Flags:
+        """Which series warn or report errors."""
+        severity = np.zeros(self._names.width + 1, dtype=np.int64)
+        severity[: self._names.width] = seen.windows.severities[: self._names.width]
+        grave: Flags = severity[self._names.codes] >= WARNING
+        return grave
 
-    def _silent(self, windows: Windows, service: Ints) -> _Judged:
+    def _familiar(self, seen: Seen) -> Seen:
+        """What is seen without what is new: templates that inform, in their first two hours."""
+        births, ends = self._ages.births, seen.ends[seen.windows.owner]
+        fresh = (seen.lines < 0) | (young(births[seen.lines], ends, self._span) if len(births) else True)
+        lines = np.bincount(seen.windows.owner[fresh], minlength=len(seen.ends))[seen.rows]
+        total = self._names.codes[seen.series] == self._names.width
+        values = np.where(total, seen.values - lines, seen.values)
+        unknown = (
+            young(births[seen.series], seen.ends[seen.rows], self._span) & ~self._grave(seen)[seen.series]
+        )
+        kept = (values > 0) & (total | ~unknown)
+        return replace(seen, rows=seen.rows[kept], series=seen.series[kept], values=values[kept])
+
+    def _episodes(self, seen: Seen, found: Found, side: int) -> Floats:
+        """What stands out enough to be remembered: series, time, value and strength."""
+        notable = self._gated(seen, found, side) & (found.surprise > SUSPICIOUS)
+        columns = (found.series, found.times, found.values, found.strength(side))
+        return np.stack([column[notable] for column in columns]).astype(np.float64)
+
+    def _before(self, seen: Seen) -> "_sums.Recent":
+        """The counts of the hour before these windows."""
+        first = int(seen.ends.min(initial=np.iinfo(np.int64).max)) - self._span
+        return self._recent.between(first - _sums.WINDOWS * self._span, first)
+
+    def _hour_of(self, seen: Seen) -> "_sums.Recent":
+        """The counts of the last hour, when these windows are over."""
+        last = int(seen.ends.max(initial=0))
+        counts = self._recent.joined(_sums.Recent(seen.series, seen.ends[seen.rows], seen.values))
+        return counts.between(last - _sums.WINDOWS * self._span, last) if len(seen.ends) else self._recent
+
+    # What does not come -----------------------------------------------------------------------------
+
+    def _silent(self, seen: Seen) -> Judged:
         """Services of which lines are overdue."""
-        totals = np.searchsorted(self._keys, self._totals())
+        totals = self._names.totals
         means, clustered = self._baseline.means, self._baseline.clustered
-        course = Course.of(windows, service)
+        course = Stillness.of(seen.windows, seen.service)
         found = silences(self._since, course, self._gaps, means[totals], clustered[totals])
-        tails = np.clip(len(self._services) * np.exp(-found.surprise), 1e-300, 1.0)
-        series = totals[service[found.rows]]
-        return _Judged(
+        tails = np.clip(len(totals) * np.exp(-found.surprise), 1e-300, 1.0)
+        series = totals[seen.service[found.rows]]
+        return Judged(
             found.rows, series, np.full(len(found.rows), SILENT), found.seconds, found.longest, tails
         )
 
-    def _told(self, windows: Windows, judged: _Judged, place: int) -> Contribution:
+    def _overdue(self, seen: Seen) -> Judged:
+        """Templates that come at regular times and stay out."""
+        found = _periods.followed(self._periods, self._lines(seen))[1]
+        tails = OVERDUE_TAIL * self.need * (found.limits / np.maximum(found.waited, 1.0)) ** 2
+        many = np.full(len(found.rows), OVERDUE)
+        return Judged(found.rows, found.series, many, found.waited, found.limits, np.maximum(tails, 1e-300))
+
+    def _disordered(self, seen: Seen) -> Judged:
+        """Services whose steps come in an order in which they hardly ever do."""
+        steps = _orders.Steps.of(seen.windows.owner, seen.lines)
+        rows, strange, usual, nats = _orders.out_of_order(self._orders, steps, seen.service)
+        tails = np.clip(len(self._names.services) * np.exp(-nats), 1e-300, 1.0)
+        series = self._names.totals[seen.service[rows]] if len(rows) else rows
+        return Judged(rows, series, np.full(len(rows), ORDER), strange.astype(np.float64), usual, tails)
+
+    def _left_behind(self, seen: Seen) -> Judged:
+        """Templates that stay out beside another with which they keep step."""
+        parts = [Judged.none()]
+        covered = self._coverage.covers(seen.windows)
+        for at, (behind, ahead) in enumerate(zip(self._partners.behind, self._partners.ahead, strict=True)):
+            places, counts = seen.table(np.asarray([behind, ahead]))
+            entries, usual, nats = _partners.left_behind(self._partners, at, counts[:, 0], counts[:, 1])
+            kept = covered[places[entries]]
+            entries, usual, nats = entries[kept], usual[kept], nats[kept]
+            tails = np.clip(len(self._names.keys) * np.exp(-nats), 1e-300, 1.0)
+            values, many = counts[entries, 0].astype(np.float64), np.full(len(entries), PARTNER)
+            series = np.full(len(entries), behind)
+            parts.append(Judged(places[entries], series, many, values, usual, tails))
+        return Judged.joined(parts)
+
+    def _lines(self, seen: Seen) -> "_periods.Lines":
+        covered = self._coverage.covers(seen.windows)
+        return _periods.Lines(seen.windows, seen.lines, seen.service, self._names.owners, covered)
+
+    def _tables(self, seen: Seen) -> Iterator[tuple[Ints, Ints]]:
+        """The series of each service, its total left out, and their counts in its windows."""
+        owners, codes = self._names.owners, self._names.codes
+        for number in range(len(self._names.services)):
+            series = np.flatnonzero((owners == number) & (codes < self._names.width))
+            if len(series):
+                yield series, seen.table(series)[1]
+
+    def _finding(self, windows: Windows, judged: Judged, place: int) -> Finding:
         row, series = int(judged.rows[place]), int(judged.series[place])
-        value, mean, side = judged.values[place], judged.means[place], judged.direction[place]
-        code = int(self._keys[series] % (self._width + 1))
-        weight = float(-np.log(judged.tails[place]))
-        service = windows.table["service"][row]
-        if side == SILENT:
-            before = f"its longest silence in {duration(self._gaps.spanned)} was {duration(mean)}"
-            text = f"{service} has been silent for {duration(value)}; {before}"
-            return Contribution(
-                weight, text, AnomalyType.CONTEXTUAL, None, f"at most {duration(mean)}", duration(value)
-            )
-        events = windows.events[windows.span(row)]
-        total = code == self._width
-        came = f"wrote {counted(int(value), 'line')}" if total else f"came {times(int(value))}"
-        when = " at this hour" if np.ptp(self._baseline.means[series]) > 0 else ""
-        usual = number(round(mean, 1)) if mean >= HARDLY else "none"
-        text = f"{service if total else quoted(windows, code)} {came}; usually {usual}{when}"
-        places = np.arange(len(events)) if total else np.flatnonzero(events == code)
-        shown = tuple(int(event) for event in places[:3])
-        return Contribution(
-            weight,
-            text,
-            AnomalyType.CONTEXTUAL,
-            None if total else code,
-            number(round(mean, 1)),
-            number(value),
-            shown,
+        code, direction = int(self._names.codes[series]), int(judged.direction[place])
+        partner, places = None, None
+        if direction == PARTNER:
+            pair = int(np.flatnonzero(self._partners.behind == series)[0])
+            partner = int(self._names.codes[self._partners.ahead[pair]])
+        if direction == ORDER:
+            seen = Seen.of(windows.take([row]), self._names)
+            steps = _orders.Steps.of(seen.windows.owner, seen.lines)
+            places = steps.places[_orders.is_odd(self._orders, steps)]
+        return Finding(
+            row,
+            None if code == self._names.width else code,
+            direction,
+            float(judged.values[place]),
+            float(judged.means[place]),
+            float(-np.log(judged.tails[place])),
+            hourly=bool(np.ptp(self._baseline.means[series]) > 0),
+            spanned=self._gaps.spanned,
+            partner=partner,
+            windows=int(_sums.widths(self._baseline.means[series].mean())) if direction == SUM else 1,
+            places=places,
         )
-
-
-def _exceedances(found: _Found, width: int, ages: Ints) -> Floats:
-    """Share and mean excess of counts with surprise above NOTABLE, (series, 2), shrunk to the model's."""
-    weight = np.where(found.surprise > CERTAIN, 0.1, 1.0) * (found.surprise > NOTABLE)
-    excess = np.clip(found.surprise - NOTABLE, 0, 15)
-    many = np.bincount(found.series, weight, minlength=width)
-    total = np.bincount(found.series, weight * excess, minlength=width)
-    return np.stack([(many + 10) / (ages + 200), np.maximum(1, (total + 22.5) / (many + 15))], axis=1)
 
 
 def _span(ends: Ints) -> int:
     """The shortest time between the ends of two windows; a day where there is but one."""
     return int(np.min(np.diff(np.unique(ends)), initial=DAY))
-
-
-def _hours(windows: Windows) -> Ints:
-    """The hour of the day at which each window starts, UTC."""
-    return windows.table["start"].dt.hour().fill_null(0).cast(pl.Int64()).to_numpy()
-
-
-def _ends(windows: Windows) -> Ints:
-    """When each window ends, microseconds since the epoch."""
-    return windows.table["end"].dt.timestamp("us").fill_null(0).to_numpy()

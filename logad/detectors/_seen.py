@@ -1,0 +1,104 @@
+"""Windows as counts of series: each template of a service, and each service's total."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from logad.detectors._baseline import Ints
+from logad.windows import Windows
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The series that are known: `keys` are service * (width + 1) + code, sorted; `width` codes the total."""
+
+    services: tuple[str, ...]
+    width: int  # templates known
+    keys: Ints
+
+    @classmethod
+    def of(cls, windows: Windows) -> "Names":
+        """Every template of every service that stands in the windows."""
+        services = tuple(windows.table["service"].unique().sort())
+        bare = cls(services, len(windows.vocabulary), np.zeros(0, dtype=np.int64))
+        owners = bare.service_of(windows)[windows.owner]
+        totals = np.arange(len(services)) * (bare.width + 1) + bare.width
+        keys = np.union1d(owners * (bare.width + 1) + windows.events, totals)
+        return cls(services, bare.width, keys.astype(np.int64))
+
+    @property
+    def owners(self) -> Ints:
+        """The service of each series."""
+        return self.keys // (self.width + 1)
+
+    @property
+    def codes(self) -> Ints:
+        """The template of each series, `width` for a total."""
+        return self.keys % (self.width + 1)
+
+    @property
+    def totals(self) -> Ints:
+        """The series of each service's total."""
+        return np.flatnonzero(self.codes == self.width)
+
+    def service_of(self, windows: Windows) -> Ints:
+        """The number of each window's service, -1 where it is not known."""
+        names = windows.table["service"]
+        known = pl.DataFrame(
+            {"service": self.services, "number": range(len(self.services))},
+            schema={"service": pl.String(), "number": pl.Int64()},
+        )
+        joined = names.to_frame("service").join(known, on="service", how="left", maintain_order="left")
+        return joined["number"].fill_null(-1).to_numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Some windows by series: `values[i]` (not 0) lines of series `series[i]` in window `rows[i]`."""
+
+    windows: Windows
+    names: Names
+    service: Ints  # of each window, -1 where it is not known
+    hours: Ints  # of the day at which each window starts, UTC
+    ends: Ints  # of each window, microseconds
+    lines: Ints  # the series of each event, -1 where it is not known
+    rows: Ints
+    series: Ints
+    values: Ints
+
+    @classmethod
+    def of(cls, windows: Windows, names: Names) -> "Seen":
+        """Count the known series; a total counts the unknown templates too."""
+        service = names.service_of(windows)
+        owners = service[windows.owner]
+        wanted = np.where((windows.events < names.width) & (owners >= 0), owners, -1)
+        keys = np.where(wanted >= 0, wanted * (names.width + 1) + windows.events, -1)
+        place = np.minimum(np.searchsorted(names.keys, keys), max(len(names.keys) - 1, 0))
+        known = (wanted >= 0) & (names.keys[place] == keys) if len(names.keys) else wanted > 0
+        lines = np.where(known, place, -1).astype(np.int64)
+        many = max(len(names.keys), 1)
+        pairs, values = np.unique(windows.owner[known] * many + lines[known], return_counts=True)
+        sizes = np.diff(windows.offsets)
+        full = np.flatnonzero((sizes > 0) & (service >= 0))
+        return cls(
+            windows,
+            names,
+            service,
+            windows.table["start"].dt.hour().fill_null(0).cast(pl.Int64()).to_numpy(),
+            windows.table["end"].dt.timestamp("us").fill_null(0).to_numpy(),
+            lines,
+            np.concatenate([pairs // many, full]),
+            np.concatenate([pairs % many, names.totals[service[full]]]),
+            np.concatenate([values, sizes[full]]).astype(np.int64),
+        )
+
+    def table(self, series: Ints) -> tuple[Ints, Ints]:
+        """The windows of the service of these series, and their counts, zeros included."""
+        places = np.flatnonzero(self.service == self.names.owners[series[0]])
+        dense = np.zeros((len(places), len(series)), dtype=np.int64)
+        column = np.full(len(self.names.keys), -1)
+        column[series] = np.arange(len(series))
+        mine = column[self.series] >= 0
+        dense[np.searchsorted(places, self.rows[mine]), column[self.series[mine]]] = self.values[mine]
+        return places, dense
