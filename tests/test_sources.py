@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logad.contracts import PartConfig
@@ -316,6 +316,7 @@ def test_a_broken_cursor_is_refused(tmp_path):
     stop=st.integers(0, 20),
     packed=st.sampled_from([None, *PACKERS]),
 )
+@example(lines=[b"\xfd"], newline=False, sizes=(45, 45), stop=1, packed="xz")  # as an archive begins
 def test_any_buffer_size_resumed_at_any_cursor_gives_the_same_bytes(lines, newline, sizes, stop, packed):
     data = b"\n".join(lines) + (b"\n" if newline and lines else b"")
     if list(Decoder(Counter()).push(data + b"....")) != [data + b"...."]:

@@ -130,6 +130,11 @@ class Decoder:
             if head.startswith(magic):
                 self.compressed, self._new_member, self._member = True, member, member()
 
+    @staticmethod
+    def packed(head: bytes) -> bool:
+        """Whether a file that begins so is compressed."""
+        return head.startswith(tuple(_MEMBERS))
+
     def _inflate(self, raw: bytes) -> Iterator[bytes]:
         assert self._new_member is not None
         assert self._member is not None

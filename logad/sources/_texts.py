@@ -217,6 +217,8 @@ class Text:
 
     def _seek(self, cursor: Cursor) -> bool:
         """Go straight to the position where the text is the file's bytes; False where it is not."""
+        if Decoder.packed(os.pread(self._file.fileno(), MARK_BYTES, 0)):
+            return False  # a text of few bytes may be those that the archive begins with
         marked = len(_UTF8_MARK) if os.pread(self._file.fileno(), 3, 0) == _UTF8_MARK else 0
         head = os.pread(self._file.fileno(), cursor.head.size, marked)
         tail = os.pread(self._file.fileno(), cursor.tail.size, marked + cursor.offset - cursor.tail.size)
