@@ -86,6 +86,55 @@ def test_what_never_varied_is_judged_although_the_estimator_cannot_see_it(estima
     assert detector.explain(windows, 301)[0].text == "'never in training' came once; usually it does not come"
 
 
+def test_a_template_that_came_after_the_fit_is_judged_too():
+    taught = windows_of([[0, 0, 1]] * 50 + [[0, 1]] * 50, vocabulary=NAMES[:2])
+    detector = made().fit(taught)
+    windows = windows_of([[0, 1], [0, 1, 4]], vocabulary=NAMES)
+    usual, fresh = detector.score(windows)
+    assert fresh > usual + 1
+    assert [reason.template for reason in detector.explain(windows, 1)][:1] == [4]
+
+
+@pytest.mark.parametrize("estimator", ["DBSCAN", "HDBSCAN", "OPTICS"])
+def test_a_window_that_is_in_no_cluster_is_strange_although_it_was_learned_from(estimator):
+    windows = traffic(300, [[0] * 30 + [1]])
+    detector = made(estimator=estimator).fit(windows)
+    distances = detector._strangeness(detector._columns.rows(windows.distinct.counts))
+    assert distances[-1] > 1 > distances[:-1].max()
+
+
+class Boundless(SklearnDetector):
+    """Says of some rows that nothing is known, of others that they are infinitely strange."""
+
+    def _strangeness(self, rows):
+        return np.where(rows[:, 0] > 0.5, np.inf, np.where(rows[:, 0] < -0.5, np.nan, rows[:, 0]))
+
+
+def test_what_is_no_number_or_infinite_becomes_a_score():
+    windows = traffic(100)
+    scores = Boundless(Boundless.Config()).fit(windows).score(windows)
+    assert np.isfinite(scores).all()
+    assert len(np.unique(scores)) > 1
+
+
+def test_two_windows_are_enough_to_learn_from():
+    windows = windows_of([[0], [0, 0]], vocabulary=NAMES)
+    assert made(estimator="GaussianMixture").fit(windows)._estimator is not None
+
+
+class ByRank(SklearnDetector):
+    """Scores a row by its share of what it is scored with, as ECOD does."""
+
+    def _strangeness(self, rows):
+        return (rows - rows.mean(axis=0)).sum(axis=1)
+
+
+def test_rows_whose_scores_depend_on_each_other_are_scored_one_by_one():
+    windows = traffic(100)
+    detector = ByRank(ByRank.Config()).fit(windows)
+    assert detector.score(windows.take([3]))[0] == detector.score(windows)[3]
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_the_reasons_add_up_to_the_fall_to_a_usual_window(estimator):
     windows = traffic(300, [[0] * 4 + [1] * 2 + [2, 3, 4, 4]])

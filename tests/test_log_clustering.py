@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,15 @@ def test_the_distance_decides_how_alike_a_group_is():
     assert len(fitted(windows, distance=0.3).members) == 2
 
 
+def test_no_two_windows_of_a_group_are_farther_apart_than_the_distance():
+    chain = [[0] * (9 - step) + [1] * step for step in range(10)]  # each is near the next, the ends are far
+    windows = windows_of(chain * 3, vocabulary=NAMES)
+    detector = fitted(windows)
+    assert len(detector.members) > 1
+    assert detector.members.sum() == 30
+    assert detector.score(windows).max() <= 0.3
+
+
 counts_of_codes = st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=20)
 
 
@@ -124,7 +134,7 @@ def severity(windows):
 
 
 def test_a_window_is_as_grave_as_its_gravest_line():
-    only_level = (*GRAVE[:3], GRAVE[3].__class__(3, "t3", "failed", 3, alarming=False), GRAVE[4])
+    only_level = (*GRAVE[:3], replace(GRAVE[3], alarming=False), GRAVE[4])
     windows = windows_of([[], [0, 1], [0, 2, 2, 2], [2, 3], [3, 4, 0]], vocabulary=only_level)
     assert severity(windows).score(windows).tolist() == [0, 0, 1, 2, 3]
 

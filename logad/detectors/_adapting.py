@@ -81,12 +81,13 @@ class Adapted(Detector):
         rows = self._columns.rows(self._sample)
         if len(rows) < 2 or not rows.shape[1]:  # noqa: PLR2004  (one row tells of no variation)
             return
-        rows = rows + _JITTER * np.random.default_rng(self.seed).standard_normal(rows.shape)
+        apart = _JITTER * np.random.default_rng(self.seed).standard_normal(rows.shape)
         try:
             with quietly(self.seed):
-                self._estimator = self._fitted(rows)
-                scores = np.nan_to_num(self._strangeness(rows), nan=0.0)
-                alone = np.concatenate([self._strangeness(rows[at : at + 1]) for at in range(3)][: len(rows)])
+                self._estimator = self._fitted(rows + apart)
+                scores = _finite(self._strangeness(rows))
+                first = range(min(3, len(rows)))
+                alone = _finite(np.concatenate([self._strangeness(rows[at : at + 1]) for at in first]))
         except RefusedError as error:
             raise self._fault(str(error)) from error
         except ConfigError:
@@ -101,8 +102,8 @@ class Adapted(Detector):
             return
         self._centre = float(np.median(scores))
         self._spread = float(scores.std()) or 1.0
-        apart = np.abs(np.nan_to_num(alone, nan=0.0) - scores[: len(alone)]).max()
-        self._one_by_one = bool(apart > _SAME * self._spread)
+        differ = np.abs(alone - scores[: len(alone)]).max()
+        self._one_by_one = bool(differ > _SAME * self._spread)
 
     def _fault(self, found: str) -> ConfigError:
         return ConfigError(
@@ -124,8 +125,7 @@ class Adapted(Detector):
                 told = [self._strangeness(rows[at : at + most]) for at in range(0, len(rows), most)]
         except Exception as error:  # whatever another library raises
             raise self._fault(f"{self._label} cannot score ({_first_line(error)})") from error
-        deviations = (np.concatenate(told).astype(np.float64) - self._centre) / self._spread
-        return np.nan_to_num(deviations, nan=0.0, posinf=1e12, neginf=-1e12) + beside
+        return (_finite(np.concatenate(told)) - self._centre) / self._spread + beside
 
     def explain(self, windows: Windows, row: int) -> tuple[Contribution, ...]:
         """How far the score falls as unusual counts are made usual, one after another, heaviest first.
@@ -228,6 +228,11 @@ def quietly(seed: int) -> Iterator[None]:
             yield
     finally:
         np.random.set_state(before)  # noqa: NPY002
+
+
+def _finite(scores: Scores) -> Scores:
+    """The scores with 0 for what is no number and at most 1e12, so that they can be averaged."""
+    return np.clip(np.nan_to_num(scores, nan=0.0), -1e12, 1e12)
 
 
 def options_of(made: Any) -> list[str]:  # noqa: ANN401  (a class of another library)
