@@ -91,24 +91,21 @@ class Injector:
         """So many anomalies of a kind, each in windows of its own that are allowed; fewer where none fit."""
         rewriter = Rewriter(self._windows)
         plants: list[Plant] = []
-        taken: set[int] = set()
+        free = allowed.copy()
         candidates = rng.permutation(np.flatnonzero(allowed & self.filled))
         for window in candidates[: _TRIED * wanted].tolist():
             if len(plants) == wanted:
                 break
-            if window not in taken:
-                found = KINDS[kind](
-                    self, rewriter, window, strength, rng, allowed & ~_among(taken, len(allowed))
-                )
-                if found is not None:
-                    plants.append(found)
-                    taken.update(found.windows)
+            found = KINDS[kind](self, rewriter, window, strength, rng, free)
+            if found is not None:
+                plants.append(found)
+                free[list(found.windows)] = False
         return Planted(rewriter.windows(), tuple(plants))
 
     # One method a kind; None where the window is not fit for it ------------------------------------
 
     def _new_template(
-        self, rewriter: Rewriter, window: int, strength: str, rng: np.random.Generator, _allowed: Flags
+        self, rewriter: Rewriter, window: int, strength: str, rng: np.random.Generator, _free: Flags
     ) -> Plant | None:
         own = rewriter.content(window)
         at = int(rng.integers(len(own)))
@@ -122,7 +119,7 @@ class Injector:
         return Plant((window,), frozenset({code}))
 
     def _missing_event(
-        self, rewriter: Rewriter, window: int, strength: str, rng: np.random.Generator, _allowed: Flags
+        self, rewriter: Rewriter, window: int, strength: str, rng: np.random.Generator, _free: Flags
     ) -> Plant | None:
         belonging = self._custom.belonging(window)
         many = 1 if strength == SUBTLE else max(2, len(belonging) // 2)
@@ -137,7 +134,7 @@ class Injector:
         return Plant((window,), frozenset(gone.tolist()))
 
     def _extra_events(
-        self, rewriter: Rewriter, window: int, strength: str, rng: np.random.Generator, _allowed: Flags
+        self, rewriter: Rewriter, window: int, strength: str, rng: np.random.Generator, _free: Flags
     ) -> Plant | None:
         own = rewriter.content(window)
         at = int(rng.integers(len(own)))
@@ -150,7 +147,7 @@ class Injector:
         return Plant((window,), frozenset({code}))
 
     def _swapped_order(
-        self, rewriter: Rewriter, window: int, strength: str, rng: np.random.Generator, _allowed: Flags
+        self, rewriter: Rewriter, window: int, strength: str, rng: np.random.Generator, _free: Flags
     ) -> Plant | None:
         own = rewriter.content(window)
         codes = own.codes.tolist()
@@ -176,7 +173,7 @@ class Injector:
         return Plant((window,), named)
 
     def _burst(
-        self, rewriter: Rewriter, window: int, strength: str, rng: np.random.Generator, _allowed: Flags
+        self, rewriter: Rewriter, window: int, strength: str, rng: np.random.Generator, _free: Flags
     ) -> Plant | None:
         own = rewriter.content(window)
         if self._windows.kind is WindowKind.RECORDS:
@@ -192,11 +189,11 @@ class Injector:
         return Plant((window,), frozenset({code}))
 
     def _silence(
-        self, rewriter: Rewriter, window: int, strength: str, rng: np.random.Generator, allowed: Flags
+        self, rewriter: Rewriter, window: int, strength: str, rng: np.random.Generator, free: Flags
     ) -> Plant | None:
         own = rewriter.content(window)
         if self._windows.kind is WindowKind.TIME:
-            return self._quiet(rewriter, window, _SILENT[strength], allowed)
+            return self._quiet(rewriter, window, _SILENT[strength], free)
         if self._windows.kind is WindowKind.RECORDS:
             times = self._windows.times[self._windows.times != NO_TIME]
             if len(times) < 2 or len(own) < 2:  # noqa: PLR2004  (a pause is between two)
@@ -211,20 +208,20 @@ class Injector:
         rewriter.put(window, own.take(np.arange(left)))
         return Plant((window,), frozenset(gone))
 
-    def _quiet(self, rewriter: Rewriter, window: int, many: int, allowed: Flags) -> Plant | None:
+    def _quiet(self, rewriter: Rewriter, window: int, many: int, free: Flags) -> Plant | None:
         """A service without records for some windows, if it never is otherwise."""
         group = self._custom.group(window)
         at = int(np.searchsorted(group, window))
         silent = group[at : at + many]
         empty = self._custom.lengths[group] == 0
-        if len(silent) < many or not allowed[silent].all() or _run(empty) >= many:
+        if len(silent) < many or not free[silent].all() or _run(empty) >= many:
             return None
         for each in silent.tolist():
             rewriter.put(each, rewriter.content(each).take(np.zeros(0, dtype=np.int64)))
         return Plant(tuple(silent.tolist()), frozenset())
 
     def _unusual_value(
-        self, rewriter: Rewriter, window: int, strength: str, rng: np.random.Generator, _allowed: Flags
+        self, rewriter: Rewriter, window: int, strength: str, rng: np.random.Generator, _free: Flags
     ) -> Plant | None:
         own = rewriter.content(window)
         for at in rng.permutation(len(own)).tolist():
@@ -270,12 +267,6 @@ def _repeated(code: int, time: int, row: int, many: int) -> Content:
         np.full(many, time, dtype=np.int64),
         np.full(many, row, dtype=np.int64),
     )
-
-
-def _among(taken: set[int], count: int) -> Flags:
-    flags = np.zeros(count, dtype=np.bool_)
-    flags[list(taken)] = True
-    return flags
 
 
 def _run(flags: Flags) -> int:
