@@ -137,7 +137,8 @@ def _by_hour(means: Floats, excess: Floats, windows: Ints, phi: Floats) -> Float
     ]
     slope = np.clip(slope / along, 0.0, phi[:, None])
     together = np.maximum(mean_ratio - slope * center, 0.0)
-    return np.maximum(phi[:, None], slope + together / means)
+    dispersion: Floats = np.maximum(phi[:, None], slope + together / means)
+    return dispersion
 
 
 def _quantiles(counts: Counts, total: Ints) -> Ints:

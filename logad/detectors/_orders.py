@@ -14,6 +14,7 @@ USUALLY: Final = 0.95  # quantile of the share of odd pairs in windows ...
 FULL: Final = 10  # ... of at least so many pairs
 LEAST_SHARE: Final = 0.005
 PHI: Final = 0.2
+CLUMP: Final = 2  # odd pairs that one step in a wrong place makes, at least
 FEWEST: Final = 4  # odd pairs of a finding
 RATIO: Final = 3.0  # times as many as usual
 MOST: Final = 200  # templates of a service beyond which its order is not looked at
@@ -111,11 +112,9 @@ def out_of_order(orders: Orders, steps: Steps, service: Ints) -> tuple[Ints, Int
     pairs, strange = counted(orders, steps, len(service))
     known = (service >= 0) & (len(orders.share) > 0)
     share = np.where(known, orders.share[np.maximum(service, 0)] if len(orders.share) else np.nan, np.nan)
-    usual = np.nan_to_num(share * pairs, nan=np.inf)
-    rows = np.flatnonzero((strange >= FEWEST) & (strange >= RATIO * usual))
-    tails = (
-        mid_tail(usual[rows], np.full(len(rows), PHI), strange[rows], upper=True)
-        if len(rows)
-        else usual[rows]
-    )
+    usual: Floats = np.nan_to_num(share * pairs, nan=np.inf)
+    rows: Ints = np.flatnonzero((strange >= FEWEST) & (strange >= RATIO * usual))
+    if not len(rows):
+        return rows, strange[rows], usual[rows], usual[rows]
+    tails = mid_tail(usual[rows] / CLUMP, np.full(len(rows), PHI), strange[rows] // CLUMP, upper=True)
     return rows, strange[rows], usual[rows], -np.log(tails)

@@ -1,12 +1,16 @@
 """Windows as counts of series: each template of a service, and each service's total."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from logad.detectors._baseline import Ints
 from logad.windows import Windows
+
+WARNING: Final = 2  # severity class
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,13 @@ class Names:
     def totals(self) -> Ints:
         """The series of each service's total."""
         return np.flatnonzero(self.codes == self.width)
+
+    def grave(self, windows: Windows) -> NDArray[np.bool_]:
+        """Which series warn or report errors."""
+        severity = np.zeros(self.width + 1, dtype=np.int64)
+        severity[: self.width] = windows.severities[: self.width]
+        grave: NDArray[np.bool_] = severity[self.codes] >= WARNING
+        return grave
 
     def service_of(self, windows: Windows) -> Ints:
         """The number of each window's service, -1 where it is not known."""

@@ -12,7 +12,7 @@ from logad.windows import NO_TIME, Windows
 
 SECOND: Final = 1e6  # microseconds
 KEPT: Final = 8  # longest gaps kept of each service
-LONGER: Final = 1.5  # times the longest gap of the past
+LONGER: Final = 1.5  # times the longest gap of the past, where others go on writing
 STEADY: Final = 0.97  # share of windows with a line from which a service counts as steady
 STEADY_DUE: Final = 20.0  # lines that must be overdue of a steady service ...
 STEADY_WINDOWS: Final = 2  # ... in so many windows
@@ -182,7 +182,7 @@ def silences(before: Course, now: Course, gaps: Gaps, means: Floats, clustered: 
         else:
             enough = found.due >= SPARSE_DUE
             enough &= gaps.windows[number] >= SPARSE_AGE and gaps.runs[number] >= SPARSE_RUNS
-        parts.append(_news(found, enough))
+        parts.append(_news(found, enough, np.where(dead[found.rows], 1.0, LONGER)))
     rows, seconds, longest, surprise = (
         np.concatenate([getattr(part, name) for part in parts]) for name in Silences.__slots__
     )
@@ -250,9 +250,9 @@ def _of_service(stretch: _Stretch, due: Floats, past: _Past) -> _Run:
     )
 
 
-def _news(run: _Run, enough: NDArray[np.bool_]) -> Silences:
+def _news(run: _Run, enough: NDArray[np.bool_], longer: Floats) -> Silences:
     """The first windows of each silence that are long enough to alarm."""
-    alarm = enough & (run.seconds > LONGER * run.longest)
+    alarm = enough & (run.seconds > longer * run.longest)
     place = np.flatnonzero(alarm)
     _, first = np.unique(run.silence[place], return_index=True)
     rank = np.arange(len(place)) - np.repeat(first, np.diff(np.append(first, len(place))))

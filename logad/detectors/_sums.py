@@ -14,6 +14,8 @@ BUSY: Final = 5.0
 LAST: Final = 3  # windows that must hold their part of the sum
 NOW: Final = 1.5  # times the mean that the last window must hold
 AGE: Final = 576  # windows: while the rhythm of the day is not known, each morning is a rise
+FEW: Final = 5  # lines by which the rest of a service must be known
+MOST_BESIDE: Final = 2.0  # times busier or quieter that the rest of a service is believed to be
 INDEPENDENT: Final = 3.0  # windows of the sum that are busy or not on their own; chosen on shop seeds 0-3
 
 
@@ -55,18 +57,26 @@ def widths(levels: Floats) -> Ints:
     return np.where(levels < 1, WINDOWS, np.where(levels < BUSY, FEWER, 0))
 
 
-def sums(counts: Recent, many: Ints, span: int) -> Ints:
-    """For each count the sum over the last `many` windows of its series, its own included."""
-    if not len(counts.ends):
-        return np.zeros(0, dtype=np.int64)
-    place = (counts.ends - counts.ends.min()) // span + WINDOWS
-    keys = counts.series * (int(place.max()) + 1) + place
+def sums(counts: Recent, series: Ints, ends: Ints, many: Ints, span: int) -> Ints:
+    """The lines of each series over the last `many` windows, of which the last ends at `ends`."""
+    if not len(counts.ends) or not len(ends):
+        return np.zeros(len(ends), dtype=np.int64)
+    base = min(int(counts.ends.min()), int(ends.min()))
+    width = (max(int(counts.ends.max()), int(ends.max())) - base) // span + WINDOWS + 1
+    keys = counts.series * width + (counts.ends - base) // span + WINDOWS
     order = np.argsort(keys, kind="stable")
     ordered, running = keys[order], np.concatenate([[0], np.cumsum(counts.values[order])])
-    until = np.searchsorted(ordered, keys, side="right")
-    since = np.searchsorted(ordered, keys - many, side="right")
+    asked = series * width + (ends - base) // span + WINDOWS
+    until = np.searchsorted(ordered, asked, side="right")
+    since = np.searchsorted(ordered, asked - many, side="right")
     total: Ints = running[until] - running[since]
     return total
+
+
+def beside(others: Ints, expected: Floats) -> Floats:
+    """How much busier than usual the rest of the service is, within what can be told: a factor."""
+    factor: Floats = (others + FEW) / (np.maximum(expected, 0.0) + FEW)
+    return np.clip(factor, 1 / MOST_BESIDE, MOST_BESIDE)
 
 
 def surprise(total: Ints, means: Floats, phi: Floats) -> Floats:

@@ -39,7 +39,6 @@ EXCESS: Final = 8  # lines too many or missing, at least
 GRAVE_EXCESS: Final = 4  # the same where the template warns
 SUM_EXCESS: Final = 5  # the same of a sum ...
 GRAVE_SUM_EXCESS: Final = 3  # ... where the template warns
-WARNING: Final = 2  # severity class
 SUSPICIOUS: Final = 6.0  # -ln p above which a gated count is an episode that may come back
 OVERDUE_TAIL: Final = (
     0.25  # of what is needed: how probable it is that something regular is overdue by chance
@@ -224,28 +223,28 @@ class Volume(Detector):
         return Found(rows, series, values, means, surprise, seen.ends[rows])
 
     def _sums_standing_out(self, seen: Seen) -> Found:
-        """The same of sums over the last windows, where lines came in the last of them as in the others."""
-        span, level = self._span, self._baseline.means.mean(axis=1)
-        many = _sums.widths(level)
-        recent = self._before(seen)
-        counts = recent.joined(_sums.Recent(seen.series, seen.ends[seen.rows], seen.values))
-        widths = many[counts.series]
-        totals = _sums.sums(counts, widths, span)[len(recent.ends) :]
-        last = _sums.sums(counts, np.minimum(widths, _sums.LAST), span)[len(recent.ends) :]
-        rows, series, values, widths = seen.rows, seen.series, seen.values, widths[len(recent.ends) :]
-        hours = seen.hours[rows]
-        begun = (hours - widths * span // _HOUR) % HOURS
-        mean = (self._baseline.means[series, hours] + self._baseline.means[series, begun]) / 2
-        off = (widths > 0) & (values >= _sums.NOW * mean) & (totals > RATIO * mean * widths)
-        off &= last * widths >= totals * _sums.LAST / 2
-        off &= self._ages.windows[series].sum(axis=1) >= _sums.AGE
-        rows, series, totals, means = rows[off], series[off], totals[off], (mean * widths)[off]
-        nats = (
-            _sums.surprise(totals, means, self._baseline.phi[series, hours[off]])
-            if len(rows)
-            else np.zeros(0)
-        )
-        return Found(rows, series, totals, means, nats, seen.ends[rows])
+        """The same of sums over the last windows, where lines came in the last of them as in the others.
+
+        A series is expected as often as it usually comes beside the other lines of its service.
+        """
+        span, names = self._span, self._names
+        counts = self._before(seen).joined(_sums.Recent(seen.series, seen.ends[seen.rows], seen.values))
+        often = _sums.widths(self._baseline.means.mean(axis=1))[seen.series]
+        chosen = (often > 0) & (self._ages.windows[seen.series].sum(axis=1) >= _sums.AGE)
+        rows, series, values, many = (part[chosen] for part in (seen.rows, seen.series, seen.values, often))
+        ends, hours, means = seen.ends[rows], seen.hours[rows], self._baseline.means
+        sums = _sums.sums(counts, series, ends, many, span)
+        last = _sums.sums(counts, series, ends, np.minimum(many, _sums.LAST), span)
+        totals = names.totals[names.owners[series]]
+        begun = (hours - many * span // _HOUR) % HOURS
+        mean, whole = ((means[each, hours] + means[each, begun]) / 2 for each in (series, totals))
+        others = _sums.sums(counts, totals, ends, many, span) - sums
+        usual = mean * many * np.where(series == totals, 1.0, _sums.beside(others, (whole - mean) * many))
+        off = (values * many >= _sums.NOW * usual) & (sums > RATIO * usual)
+        off &= last * many >= sums * _sums.LAST / 2
+        rows, series, sums, usual, hours = rows[off], series[off], sums[off], usual[off], hours[off]
+        nats = _sums.surprise(sums, usual, self._baseline.phi[series, hours]) if len(rows) else usual
+        return Found(rows, series, sums, usual, nats, seen.ends[rows])
 
     def _busy(self, seen: Seen) -> tuple[Ints, Ints, Ints]:
         """Counts, zeros included, of the series busy enough that lines can be missing."""
@@ -276,16 +275,9 @@ class Volume(Detector):
             missing: Flags = found.means - found.values >= EXCESS
             return missing & (found.values * RATIO <= found.means)
         usual, grave_one = (SUM_EXCESS, GRAVE_SUM_EXCESS) if side == SUM else (EXCESS, GRAVE_EXCESS)
-        least = np.where(self._grave(seen)[found.series], grave_one, usual)
+        least = np.where(self._names.grave(seen.windows)[found.series], grave_one, usual)
         excess: Flags = found.values - found.means >= least
         return excess & (found.values >= RATIO * found.means)
-
-    def _grave(self, seen: Seen) -> Flags:
-        """Which series warn or report errors."""
-        severity = np.zeros(self._names.width + 1, dtype=np.int64)
-        severity[: self._names.width] = seen.windows.severities[: self._names.width]
-        grave: Flags = severity[self._names.codes] >= WARNING
-        return grave
 
     def _familiar(self, seen: Seen) -> Seen:
         """What is seen without what is new: templates that inform, in their first two hours."""
@@ -295,7 +287,8 @@ class Volume(Detector):
         total = self._names.codes[seen.series] == self._names.width
         values = np.where(total, seen.values - lines, seen.values)
         unknown = (
-            young(births[seen.series], seen.ends[seen.rows], self._span) & ~self._grave(seen)[seen.series]
+            young(births[seen.series], seen.ends[seen.rows], self._span)
+            & ~self._names.grave(seen.windows)[seen.series]
         )
         kept = (values > 0) & (total | ~unknown)
         return replace(seen, rows=seen.rows[kept], series=seen.series[kept], values=values[kept])
