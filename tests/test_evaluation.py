@@ -661,6 +661,13 @@ def test_planted_errors_are_caught_and_named_and_nothing_else_is_flagged(tmp_pat
     assert (found.windows, found.flagged) == (400, 2)
 
 
+def test_no_time_is_counted_twice(tmp_path, shop):
+    log, labels = shop
+    found = logad.evaluate(log, labels=labels, inject=True, session_regex=r"ord_\d+", state_dir=tmp_path)
+    seconds = dict(found.stats["seconds"])
+    assert sum(seconds.values()) - seconds["total"] <= seconds["total"]
+
+
 def test_what_labels_call_anomalous_is_no_false_alarm(tmp_path, shop):
     log, labels = shop
     options = {"session_regex": r"ord_\d+", "state_dir": tmp_path}
@@ -710,7 +717,7 @@ def test_the_text_fits_eighty_columns_and_has_the_baselines(tmp_path, shop):
     for told in (
         "flag everything",
         "severity words alone",
-        "2 of 400 windows are anomalous",
+        "2 of 400 windows are anomalous by 400 labels",
         "unusual value",
     ):
         assert told in done.stdout
@@ -774,6 +781,6 @@ def test_an_unreadable_source_is_told_after_the_others_are_evaluated(tmp_path):
     arguments = (log, tmp_path / "no.log", "--labels", labels, "--window-records", "20")
     done = ran("evaluate", *arguments, state=tmp_path)
     assert done.returncode == 4
-    assert "1 of 30 windows are anomalous, say 1 labels" in done.stdout
+    assert "1 of 30 windows are anomalous by 1 label\n" in done.stdout
     assert "29 windows without a label count as normal" in done.stdout
     assert DISK not in done.stdout

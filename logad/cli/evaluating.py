@@ -104,18 +104,20 @@ def told(result: "EvaluationResult", width: int) -> Iterator[str]:
 
 
 def _labelled(found: "Labelled", width: int) -> Iterator[str]:
-    from logad.wording import wrapped
+    from logad.wording import counted, wrapped
 
-    notes = [
-        f"{found.all.anomalous:,} of {found.all.windows:,} windows are anomalous, say {found.labels:,} labels"
-    ]
+    labels = counted(found.labels, "label")
+    notes = [f"{found.all.anomalous:,} of {found.all.windows:,} windows are anomalous by {labels}"]
     if found.unmatched:
-        notes.append(f"{found.unmatched:,} labels are about none of the windows")
+        verb = "is" if found.unmatched == 1 else "are"
+        notes.append(f"{counted(found.unmatched, 'label')} {verb} about none of the windows")
     if found.unlabelled:
-        notes.append(f"{found.unlabelled:,} windows without a label are left out")
+        verb = "is" if found.unlabelled == 1 else "are"
+        notes.append(f"{counted(found.unlabelled, 'window')} without a label {verb} left out")
     if found.assumed_normal:
-        unlabelled = f"{found.assumed_normal:,} windows without a label count as normal"
-        notes.append(f"{unlabelled}, for only anomalies are labelled")
+        verb = "counts" if found.assumed_normal == 1 else "count"
+        unlabelled = counted(found.assumed_normal, "window")
+        notes.append(f"{unlabelled} without a label {verb} as normal, for only anomalies are labelled")
     for note in notes:
         yield from (f"{line}\n" for line in wrapped(note, width))
     yield "\n" + _heading("") + _row("logad", found.all)

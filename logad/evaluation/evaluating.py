@@ -158,8 +158,7 @@ def evaluate(  # noqa: PLR0913  (each an option of the command)
     if inject:
         bad = np.zeros(len(windows), np.bool_) if truth is None else truth.anomalous & truth.known
         bench = trials.Bench(rounds[0].judge_of, flagged, bad, case.setup.reading.seed)
-        with telemetry.stage("detect"):
-            planted = trials.tried(windows, bench, lambda kind: observer.note("plant", kind))
+        planted = trials.tried(windows, bench, lambda kind: observer.note("plant", kind))
     names = [each.name for each in rounds for _ in each.rows] if folds is not None else []
     return EvaluationResult(
         None if truth is None else compared(windows, scores, truth, names),
@@ -176,10 +175,10 @@ def evaluate(  # noqa: PLR0913  (each an option of the command)
 def _scores(case: Case, rounds: Sequence[protocols.Round]) -> tuple[Scores, tuple[str, ...]]:
     """The scores of the windows of all rounds, one after the other, and the doubts of the last judge."""
     scores = []
-    with case.setup.telemetry.stage("detect"):
-        for each in rounds:
-            windows = case.windows.take(each.rows)
-            judge = each.judge_of(windows)
+    for each in rounds:
+        windows = case.windows.take(each.rows)
+        judge = each.judge_of(windows)
+        with case.setup.telemetry.stage("detect"):
             scores.append(judge.judge(windows).score)
     return np.concatenate(scores), tuple(judge.doubts)
 
