@@ -158,6 +158,21 @@ def test_lines_that_come_together_weigh_more_at_quiet_hours():
     assert np.allclose(excess[0, 8:], 5, atol=2.5)
 
 
+def test_what_had_just_come_when_it_was_fitted_is_not_judged_until_it_is_learned():
+    deployed = {-window: 10 for window in range(4 * DAY - 3, 4 * DAY)}
+    later = {-window: 20 for window in range(4 * DAY, 4 * DAY + 60)}
+    assert alarms(fitted(extra=deployed), shop(60, begin=4 * DAY, extra=later)) == []
+
+
+def test_a_new_level_is_news_for_an_hour():
+    known = {-window: 1 for window in range(1, 4 * DAY, 40)}
+    later = {-window: 60 for window in range(4 * DAY + 5, 4 * DAY + 60)}
+    found = alarms(fitted(extra=known), shop(60, begin=4 * DAY, extra=later))
+    windows = [window - 4 * DAY for window, _ in found]
+    assert windows[:12] == list(range(5, 17))
+    assert windows[-1] <= 18
+
+
 def test_what_came_to_stay_is_judged_by_its_own_life():
     deployed = {-window: 10 for window in range(4 * DAY - 40, 4 * DAY)}
     later = {-window: 10 for window in range(4 * DAY, 4 * DAY + 60)}
@@ -166,12 +181,12 @@ def test_what_came_to_stay_is_judged_by_its_own_life():
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=400))
 @settings(max_examples=30, deadline=None)
-def test_a_series_is_counted_in_all_windows_unless_it_came_late_and_stayed(places):
+def test_a_series_that_came_late_is_counted_in_the_windows_since(places):
     rows = np.unique(np.asarray(places)) + 390
     course = Course(np.zeros(400, dtype=np.int64), np.arange(400) // 12 % 24, np.arange(400) * 300)
     ages = ages_of(course, np.zeros(len(rows), dtype=np.int64), rows, np.zeros(1, dtype=np.int64))
     assert ages.births[0] == rows[0] * 300
-    assert ages.windows.sum() == 400  # fewer than two hours: too young to have come to stay
+    assert ages.windows.sum() == 400 - rows[0]  # fewer than two hours: too young to be judged
 
 
 @given(

@@ -37,8 +37,8 @@ def ages_of(course: Course, series: Ints, rows: Ints, groups: Ints) -> Ages:
     """The ages of series from their non-zero counts: `series[i]` stands in window `rows[i]`.
 
     A series of which nothing was seen for LATE windows of its service was new in its first window. If it has
-    stood in half of the windows since, at least AGE of them, then only those tell how often it comes: a new
-    version of a program writes other lines.
+    stood in half of the windows since, then only those tell how often it comes: a new version of a program
+    writes other lines. If there are not even AGE of them, nothing tells that yet.
     """
     width, never = len(groups), np.iinfo(np.int64).min
     order = np.argsort(course.ends, kind="stable")
@@ -56,7 +56,7 @@ def ages_of(course: Course, series: Ints, rows: Ints, groups: Ints) -> Ages:
         mine = order[course.service[order] == groups[each]]
         births[each] = course.ends[mine[first[each]]]
         since = len(mine) - first[each]
-        if since >= AGE and stood[each] >= STAYS * since:
+        if since < AGE or stood[each] >= STAYS * since:
             windows[each] = np.bincount(course.hours[mine[first[each] :]], minlength=HOURS)
     return Ages(births, windows)
 

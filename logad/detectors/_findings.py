@@ -12,6 +12,7 @@ Flags = NDArray[np.bool_]
 
 DAY: Final = 86_400_000_000  # microseconds
 EPISODE: Final = 12  # windows within which exceedances belong together
+LASTING: Final = 24  # windows of which EPISODE that stand out make the next one no news
 NOTABLE: Final = 3.0  # -ln p above which a count is an exceedance
 CERTAIN: Final = 20.0  # -ln p above which it is hardly part of normal life
 UP, DOWN, SUM, SILENT, OVERDUE, ORDER, PARTNER = 1, -1, 2, 0, 3, 4, 5
@@ -89,7 +90,7 @@ def recalibrated(surprise: Floats, rate: Floats) -> Floats:
 def comes_back(  # noqa: PLR0913, PLR0917  (one count, what came before it, and how both are to be read)
     past: Floats, found: Found, episodes: Flags, place: int, side: int, span: int
 ) -> bool:
-    """Whether the like stood at this time of another day, or in two other episodes.
+    """Whether the like stood at this time of another day, in two other episodes, or for the last hour.
 
     `past` is (series, time, value, strength) of earlier episodes; those of `found` count too.
     """
@@ -103,6 +104,9 @@ def comes_back(  # noqa: PLR0913, PLR0917  (one count, what came before it, and 
     offset = np.abs((times - now + DAY / 2) % DAY - DAY / 2)
     like = values <= 1.5 * value + 1 if side == DOWN else values >= value / 2
     if (like & (offset <= 2 * span) & (apart > DAY / 2)).any():
+        return True
+    going_on = np.unique(times[(apart <= LASTING * span) & (times < now)])
+    if len(going_on) >= EPISODE:  # that is how things are now, until the next fit learns it
         return True
     others = np.unique(times[(strengths >= strength[place] / 2) & (apart > EPISODE * span)])
     return bool((np.diff(others) > EPISODE * span).any())

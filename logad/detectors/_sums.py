@@ -37,8 +37,17 @@ class Recent:
         pairs = ((getattr(self, name), getattr(other, name)) for name in self.__slots__)
         return Recent(*(np.concatenate(pair) for pair in pairs))
 
-    def between(self, after: int, until: int) -> "Recent":
-        """Those of windows that end after one moment and not after another."""
+    def before(self, ends: Ints, span: int) -> "Recent":
+        """What came in the hour before the first of the windows that end then."""
+        first = int(ends.min(initial=np.iinfo(np.int64).max)) - span
+        return self._between(first - WINDOWS * span, first)
+
+    def last(self, ends: Ints, span: int) -> "Recent":
+        """What came in the hour until the last of the windows that end then; all, where there is none."""
+        last = int(ends.max(initial=0))
+        return self._between(last - WINDOWS * span, last) if len(ends) else self
+
+    def _between(self, after: int, until: int) -> "Recent":
         chosen = (self.ends > after) & (self.ends <= until)
         return Recent(*(getattr(self, name)[chosen] for name in self.__slots__))
 

@@ -101,7 +101,7 @@ class Volume(Detector):
         self._partners = _partners.partners_of(list(self._tables(seen)))
         self._recent = _sums.Recent.none()
         found = {side: self._standing_out(seen, side) for side in SIDES}
-        self._recent = self._hour_of(seen)
+        self._recent = self._recent.joined(_counts(seen)).last(seen.ends, self._span)
         for side in SIDES:
             self._rate[side] = exceedances(found[side], len(names.keys), self._ages.windows.sum(axis=1))
             self._past[side] = self._episodes(seen, found[side], side)
@@ -113,7 +113,7 @@ class Volume(Detector):
         for side in SIDES:
             episodes = self._episodes(seen, self._standing_out(seen, side), side)
             self._past[side] = np.concatenate([self._past[side], episodes], axis=1)
-        self._recent = self._hour_of(seen)
+        self._recent = self._recent.joined(_counts(seen)).last(seen.ends, self._span)
         self._periods = _periods.followed(self._periods, self._lines(seen))[0]
         self._since, self._memo = self._since.joined(Stillness.of(windows, seen.service)), None
 
@@ -216,7 +216,7 @@ class Volume(Detector):
         hours = seen.hours[rows]
         means, wide = self._baseline.means[series, hours], 1.5 * self._baseline.deviation(series, hours)
         off = values > means + wide if side == UP else (values < means - np.minimum(wide, means / RATIO))
-        off &= self._ages.windows[series].sum(axis=1) >= AGE
+        off &= self._judgeable(seen)[series]
         rows, series, values, hours, means = rows[off], series[off], values[off], hours[off], means[off]
         surprise_of = self._baseline.surprise_above if side == UP else self._baseline.surprise_below
         surprise = surprise_of(series, hours, values) if len(rows) else np.zeros(0)
@@ -228,7 +228,7 @@ class Volume(Detector):
         A series is expected as often as it usually comes beside the other lines of its service.
         """
         span, names = self._span, self._names
-        counts = self._before(seen).joined(_sums.Recent(seen.series, seen.ends[seen.rows], seen.values))
+        counts = self._recent.before(seen.ends, self._span).joined(_counts(seen))
         often = _sums.widths(self._baseline.means.mean(axis=1))[seen.series]
         chosen = (often > 0) & (self._ages.windows[seen.series].sum(axis=1) >= _sums.AGE)
         rows, series, values, many = (part[chosen] for part in (seen.rows, seen.series, seen.values, often))
@@ -245,6 +245,13 @@ class Volume(Detector):
         rows, series, sums, usual, hours = rows[off], series[off], sums[off], usual[off], hours[off]
         nats = _sums.surprise(sums, usual, self._baseline.phi[series, hours]) if len(rows) else usual
         return Found(rows, series, sums, usual, nats, seen.ends[rows])
+
+    def _judgeable(self, seen: Seen) -> Flags:
+        """Of which series enough windows were seen; of new ones that warn a few will do."""
+        windows = self._ages.windows.sum(axis=1)
+        known = windows[self._names.totals][self._names.owners] >= AGE
+        judgeable: Flags = known & ((windows >= AGE) | self._names.grave(seen.windows))
+        return judgeable
 
     def _busy(self, seen: Seen) -> tuple[Ints, Ints, Ints]:
         """Counts, zeros included, of the series busy enough that lines can be missing."""
@@ -282,7 +289,11 @@ class Volume(Detector):
     def _familiar(self, seen: Seen) -> Seen:
         """What is seen without what is new: templates that inform, in their first two hours."""
         births, ends = self._ages.births, seen.ends[seen.windows.owner]
-        fresh = (seen.lines < 0) | (young(births[seen.lines], ends, self._span) if len(births) else True)
+        unsettled = births > np.iinfo(np.int64).min
+        unsettled &= self._ages.windows.sum(axis=1) < AGE
+        fresh = seen.lines < 0
+        if len(births):
+            fresh |= unsettled[seen.lines] | young(births[seen.lines], ends, self._span)
         lines = np.bincount(seen.windows.owner[fresh], minlength=len(seen.ends))[seen.rows]
         total = self._names.codes[seen.series] == self._names.width
         values = np.where(total, seen.values - lines, seen.values)
@@ -298,17 +309,6 @@ class Volume(Detector):
         notable = self._gated(seen, found, side) & (found.surprise > SUSPICIOUS)
         columns = (found.series, found.times, found.values, found.strength(side))
         return np.stack([column[notable] for column in columns]).astype(np.float64)
-
-    def _before(self, seen: Seen) -> "_sums.Recent":
-        """The counts of the hour before these windows."""
-        first = int(seen.ends.min(initial=np.iinfo(np.int64).max)) - self._span
-        return self._recent.between(first - _sums.WINDOWS * self._span, first)
-
-    def _hour_of(self, seen: Seen) -> "_sums.Recent":
-        """The counts of the last hour, when these windows are over."""
-        last = int(seen.ends.max(initial=0))
-        counts = self._recent.joined(_sums.Recent(seen.series, seen.ends[seen.rows], seen.values))
-        return counts.between(last - _sums.WINDOWS * self._span, last) if len(seen.ends) else self._recent
 
     # What does not come -----------------------------------------------------------------------------
 
@@ -390,6 +390,10 @@ class Volume(Detector):
             windows=int(_sums.widths(self._baseline.means[series].mean())) if direction == SUM else 1,
             places=places,
         )
+
+
+def _counts(seen: Seen) -> _sums.Recent:
+    return _sums.Recent(seen.series, seen.ends[seen.rows], seen.values)
 
 
 def _span(ends: Ints) -> int:
