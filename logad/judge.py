@@ -32,7 +32,7 @@ TRUSTED: Final[Mapping[str, str]] = {"normal_core": "clean_baseline"}
 
 DECIDING: Final[Mapping[WindowKind, tuple[str, ...]]] = {
     WindowKind.SESSION: ("normal_core", "clean_baseline", "durations"),
-    WindowKind.TIME: ("new_template", "volume", "invariants"),
+    WindowKind.TIME: ("new_template", "volume"),
     WindowKind.RECORDS: ("new_template",),
 }
 """The detectors whose opinion makes a window anomalous; the others only tell more about it."""
