@@ -15,7 +15,7 @@ from logad.types import Template, WindowKind
 NO_TIME: Final = np.iinfo(np.int64).min
 """Stands in `times` for an event without a time."""
 
-_DENSE: Final = 4  # cells an event for a table of all windows and templates
+_DENSE: Final = 4  # cells a key for a table of all there may be
 
 WINDOW_SCHEMA: Final[dict[str, pl.DataType]] = {
     "service": pl.String(),
@@ -89,15 +89,9 @@ class Windows:
     def occurrences(self) -> Occurrences:
         """Which templates each window has, in order of window and code."""
         width = max(len(self.vocabulary), 1)
-        places = self.owner * width + self.events
-        if (size := len(self) * width) <= _DENSE * len(places):
-            every = np.bincount(places, minlength=size)
-            pairs = np.flatnonzero(every)
-            counts = every[pairs]
-        else:
-            pairs, counts = np.unique(places, return_counts=True)
+        pairs, counts = tallied(self.owner * width + self.events, len(self) * width)
         window, code = np.divmod(pairs, width)
-        return Occurrences(window, code, counts.astype(np.int64))
+        return Occurrences(window, code, counts)
 
     @cached_property
     def distinct(self) -> Distinct:
@@ -167,6 +161,20 @@ class Windows:
         rows = np.full(len(self.rows), -1, dtype=np.int64)
         empty = self.records.clear()
         return replace(self, rows=rows, records=empty)
+
+
+def tallied(keys: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct keys, ascending, and how often each is there; all lie in 0 until `size`.
+
+    >>> tallied(np.array([4, 1, 4]), 5)
+    (array([1, 4]), array([1, 2]))
+    """
+    if size <= _DENSE * len(keys):
+        every = np.bincount(keys, minlength=size)
+        found = np.flatnonzero(every)
+        return found, every[found].astype(np.int64)
+    found, counts = np.unique(keys, return_counts=True)
+    return found, counts.astype(np.int64)
 
 
 def joined(parts: Sequence[Windows]) -> Windows:

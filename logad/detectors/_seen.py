@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from logad.detectors._baseline import Ints
-from logad.windows import Windows
+from logad.windows import Windows, tallied
 
 WARNING: Final = 2  # severity class
 
@@ -89,7 +89,7 @@ class Seen:
         known = (wanted >= 0) & (names.keys[place] == keys) if len(names.keys) else wanted > 0
         lines = np.where(known, place, -1).astype(np.int64)
         many = max(len(names.keys), 1)
-        pairs, values = np.unique(windows.owner[known] * many + lines[known], return_counts=True)
+        pairs, values = tallied(windows.owner[known] * many + lines[known], len(windows) * many)
         sizes = np.diff(windows.offsets)
         full = np.flatnonzero((sizes > 0) & (service >= 0))
         return cls(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from logad.contracts import Detector, PartConfig, Scores, State
 from logad.detectors._phrases import counted, duration, number, quoted, times
 from logad.types import AnomalyType, Contribution, WindowKind
-from logad.windows import NO_TIME, Windows
+from logad.windows import NO_TIME, Windows, tallied
 
 Moments = NDArray[np.int64]
 
@@ -284,10 +284,14 @@ def _history(windows: Windows) -> _History:
     opening = moments == first[windows.events]
     np.minimum.at(home, windows.events[opening], begins[windows.owner[opening]])
     bad = windows.alarming[windows.events] | (windows.severities[windows.events] >= WARNING)
-    codes, slots = windows.events[bad].astype(np.int64), moments[bad] // SLOT
-    pairs = np.unique(np.stack([codes, slots]), axis=1)
+    slots = moments // SLOT
+    elapsed = np.unique(slots[np.flatnonzero(np.diff(slots, prepend=slots[:1] - 1))])  # most are in order
+    place = np.searchsorted(elapsed, slots[bad])
+    size = len(elapsed) * width
+    pairs, _ = tallied(windows.events[bad].astype(np.int64) * len(elapsed) + place, size)
+    codes, place = np.divmod(pairs, max(len(elapsed), 1))
     begins = np.unique(begins[begins < NEVER])
-    return _History(first, home, begins, np.unique(moments // SLOT), pairs[0], pairs[1])
+    return _History(first, home, begins, elapsed, codes, elapsed[place])
 
 
 def _begins(windows: Windows, moments: Moments) -> Moments:
