@@ -66,15 +66,14 @@ def orders_of(steps: Steps, service: Ints, owners: Ints) -> Orders:
     width = len(owners)
     odd = [np.zeros(0, dtype=np.int64)]
     of_step = owners[steps.before] if width else steps.before
-    for number in np.unique(of_step):
+    for number in np.flatnonzero(np.bincount(of_step)).tolist():
         mine = np.flatnonzero(of_step == number)
-        names, local = np.unique(np.concatenate([steps.before[mine], steps.after[mine]]), return_inverse=True)
+        names, before, after = _renumbered(width, steps.before[mine], steps.after[mine])
         many = len(names)
         if many > MOST:
             continue
-        before, after = local[: len(mine)], local[len(mine) :]
-        _, window = np.unique(steps.rows[mine], return_inverse=True)
-        windows = int(window.max()) + 1
+        full, window = _renumbered(len(service), steps.rows[mine])
+        windows = len(full)
         left, right = (
             np.bincount(window * many + side, minlength=windows * many).reshape(windows, many)
             for side in (before, after)
@@ -91,6 +90,15 @@ def orders_of(steps: Steps, service: Ints, owners: Ints) -> Orders:
         if full.sum() >= FULL:
             share[number] = max(LEAST_SHARE, float(np.quantile(strange[full] / pairs[full], USUALLY)))
     return Orders(found.odd, width, share)
+
+
+def _renumbered(most: int, *columns: Ints) -> tuple[Ints, ...]:
+    """The distinct numbers below `most` in some columns, ascending, and each column by their places."""
+    there = np.zeros(most, dtype=np.bool_)
+    for column in columns:
+        there[column] = True
+    place = np.cumsum(there) - 1
+    return np.flatnonzero(there), *(place[column] for column in columns)
 
 
 def is_odd(orders: Orders, steps: Steps) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
