@@ -38,8 +38,9 @@ bench: $(READY) ## parsing quality, speed beside other miners, growth, and memor
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/memory.py
 
-accuracy: $(READY) ## detection without labels on open sets with labels
+accuracy: $(READY) ## detection without labels: open sets with labels, and a generated shop
 	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/shop_windows.py --seeds 120 121 122 123
 
 wheel: $(READY) ## build the wheel and try it in a clean environment
 	rm -rf dist build/wheel

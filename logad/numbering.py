@@ -29,9 +29,7 @@ class Lines:
 
     ids: NDArray[np.int32]  # one a line
     starts: NDArray[np.int32]  # where each line begins in the text
-    firsts: NDArray[
-        np.int32
-    ]  # where the first line of each shape that is new here begins, in order of numbers
+    firsts: NDArray[np.int32]  # where the first line of each shape that is new here begins, in order
     ends: NDArray[np.int32]  # and where that line ends, without its newline
     anew: bool = False  # the numbers begin again at 0
 
@@ -83,29 +81,26 @@ class Numbering:
         """A part with the numbers that all threads' shapes have in common."""
         hand.learn(part)
         rows, local = hand.unnumbered(part)
-        keys = [hand.keys[shape] for shape in local]
-        numbers = self._of(keys)
-        fresh = numbers == _NONE
-        anew = len(self._numbers) + int(fresh.sum()) > hand.shapes.most
+        numbers = self._of(hand, local)
+        anew = len(self._numbers) + int((numbers == _NONE).sum()) > hand.shapes.most
         if anew:
             self._numbers.clear()
             for each in self._hands:
                 each.forget()
             rows, local = hand.unnumbered(part)
-            keys = [hand.keys[shape] for shape in local]
-            numbers = self._of(keys)
-            fresh = numbers == _NONE
-        if fresh.any():
-            told = range(len(self._numbers), len(self._numbers) + int(fresh.sum()))
-            numbers[fresh] = told
-            self._numbers.update(zip(compress(keys, fresh.tolist()), told, strict=True))
+            numbers = self._of(hand, local)
+        fresh = numbers == _NONE
+        told = range(len(self._numbers), len(self._numbers) + int(fresh.sum()))
+        numbers[fresh] = told
+        new = compress(local, fresh.tolist())
+        self._numbers.update(zip((hand.keys[shape] for shape in new), told, strict=True))
         hand.common[local] = numbers
         begins, ends = _ends(text, part.starts, rows[fresh])
         return Lines(hand.common[part.ids], part.starts, begins, ends, anew)
 
-    def _of(self, keys: Sequence[int | str]) -> NDArray[np.int32]:
-        """The common numbers of shapes, _NONE for one that is new."""
-        return np.asarray([self._numbers.get(key, _NONE) for key in keys], dtype=np.int32)
+    def _of(self, hand: "_Hand", local: Sequence[int]) -> NDArray[np.int32]:
+        """The common numbers of a thread's shapes, _NONE for one that is new."""
+        return np.asarray([self._numbers.get(hand.keys[shape], _NONE) for shape in local], dtype=np.int32)
 
 
 class _Hand:

@@ -7,10 +7,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from logad.windows import tallied
+
 MARK: Final = "_mark"
 """Column: the watermark when a record was released, microseconds."""
 _SMALL: Final = 1 << 16
-_DENSE: Final = 4  # entries a record for a table of what is there
 
 
 def coded(records: pl.DataFrame) -> tuple[list[str], NDArray[np.int64]]:
@@ -59,13 +60,7 @@ def pairs(
     if not len(spans):
         return
     first = int(spans.min())
-    pairs = (spans - first) * len(names) + services
-    if (most := int(pairs.max())) < _DENSE * len(pairs):
-        seen = np.zeros(most + 1, dtype=np.bool_)
-        seen[pairs] = True
-        found = np.flatnonzero(seen)
-    else:
-        found = np.unique(pairs)
-    for pair in found.tolist():
+    keys = (spans - first) * len(names) + services
+    for pair in tallied(keys, int(keys.max()) + 1)[0].tolist():
         span, service = divmod(pair, len(names))
         yield first + span, names[service]

@@ -59,11 +59,11 @@ def lines_in(path):
 
 
 def test_a_missing_file_is_refused(scan, tmp_path):
-    refused(scan(tmp_path / "no.log"), "no.log: no such file or folder", "check the spelling")
+    assert refused(scan(tmp_path / "no.log"), "no.log: no such file or folder", "check the spelling")
 
 
 def test_a_glob_without_matches_is_refused(scan, tmp_path):
-    refused(scan(tmp_path / "*.log"), "*.log: ")
+    assert refused(scan(tmp_path / "*.log"), "*.log: ")
 
 
 def test_all_missing_sources_are_named(scan, tmp_path):
@@ -74,26 +74,26 @@ def test_all_missing_sources_are_named(scan, tmp_path):
 def test_a_folder_without_logs_is_refused_and_says_what_it_skipped(scan, tmp_path):
     folder = tmp_path / "logs"
     folder.mkdir()
-    refused(scan(folder), "a folder without readable logs")
+    assert refused(scan(folder), "a folder without readable logs")
     (folder / ".hidden.log").write_text("one\n")
     (folder / "core").write_bytes(b"\0\1\2" * 100)
-    refused(scan(folder), "1 hidden", "1 binary")
+    assert refused(scan(folder), "1 hidden", "1 binary")
 
 
 def test_an_empty_file_is_refused(scan, tmp_path):
-    refused(scan(wrote(tmp_path / "empty.log", [])), "empty.log: no records")
+    assert refused(scan(wrote(tmp_path / "empty.log", [])), "empty.log: no records")
 
 
 def test_a_file_of_blank_lines_is_refused_with_its_count(scan, tmp_path):
     result = scan(wrote(tmp_path / "blank.log", ["", "  ", "\t"]))
-    refused(result, "3 empty")
+    assert refused(result, "3 empty")
     assert (result[3]["lines"], result[3]["dropped"]) == (3, {"empty": 3})
 
 
 def test_a_binary_file_is_refused(scan, tmp_path):
     path = tmp_path / "image.log"
     path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 500)
-    refused(scan(path), "a binary file")
+    assert refused(scan(path), "a binary file")
 
 
 def test_binary_standard_input_is_refused(tmp_path):
@@ -116,7 +116,7 @@ def test_empty_and_closed_standard_input_are_refused(tmp_path):
 def test_links_that_lead_in_circles_are_refused_or_passed_over(scan, tmp_path):
     link = tmp_path / "loop.log"
     link.symlink_to(link)
-    refused(scan(link), "loop.log: no such file")
+    assert refused(scan(link), "loop.log: no such file")
     folder = tmp_path / "logs"
     folder.mkdir()
     (folder / "self").symlink_to(folder)
@@ -132,7 +132,7 @@ def test_a_socket_is_refused(scan, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # a socket's path must be short
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind("app.sock")
-        refused(scan("app.sock"), "cannot be read")
+        assert refused(scan("app.sock"), "cannot be read")
 
 
 AS_NOBODY = """

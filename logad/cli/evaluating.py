@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from logad.cli.console import looks, observed, refuse_sources, tell_faults, written_to
-from logad.cli.options import output_options, reading_options, sources_argument, windowing_options
+from logad.cli.options import (
+    output_options,
+    reading_options,
+    sources_argument,
+    standard_options,
+    windowing_options,
+)
 from logad.errors import ExitCode
 
 if TYPE_CHECKING:  # heavy: imported only when the command runs
@@ -28,11 +34,7 @@ _MOST_SERVICES = 20
 @sources_argument
 @click.option("--labels", metavar="FILE", help="CSV of what is anomalous, by session, line or time.")
 @click.option("--inject", is_flag=True, help="Plant anomalies of seven kinds; tell what is caught.")
-@click.option(
-    "--baseline", multiple=True, metavar="SOURCE", help="Judge by what this looks like (repeatable)."
-)
-@click.option("--baseline-clean", is_flag=True, help="You vouch for every record of the baseline.")
-@click.option("--model", metavar="NAME", help="Judge by a stored model.")
+@standard_options
 @click.option("--warmup", metavar="N", help="Learn from what comes first: 10000r, 2h or 50%; judge the rest.")
 @click.option("--folds", type=int, metavar="N", help="Judge N parts, each by all that came before it.")
 @windowing_options

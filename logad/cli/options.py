@@ -51,6 +51,13 @@ reading_options = together(
         help="Write counters and timings there, as JSON.",
     ),
 )
+standard_options = together(
+    click.option(
+        "--baseline", multiple=True, metavar="SOURCE", help="Judge by what this looks like (repeatable)."
+    ),
+    click.option("--baseline-clean", is_flag=True, help="You vouch for every record of the baseline."),
+    click.option("--model", metavar="NAME", help="Judge by a stored model."),
+)
 windowing_options = together(
     click.option("--window", metavar="SPAN", help="Windows of time per service, such as 5m."),
     click.option("--window-records", type=int, metavar="N", help="Windows of N records, in order of input."),

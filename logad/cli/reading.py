@@ -27,6 +27,7 @@ from logad.cli.options import (
     place_told,
     reading_options,
     sources_argument,
+    standard_options,
     windowing_options,
 )
 from logad.errors import ExitCode
@@ -37,11 +38,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @sources_argument
-@click.option(
-    "--baseline", multiple=True, metavar="SOURCE", help="Judge by what this looks like (repeatable)."
-)
-@click.option("--baseline-clean", is_flag=True, help="You vouch for every record of the baseline.")
-@click.option("--model", metavar="NAME", help="Judge by a stored model.")
+@standard_options
 @windowing_options
 @output_options
 @findings_options

@@ -4,7 +4,7 @@ import inspect
 import io
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, ClassVar, Final, Self
 
@@ -238,6 +238,14 @@ def _finite(scores: Scores) -> Scores:
 def options_of(made: Any) -> list[str]:  # noqa: ANN401  (a class of another library)
     """What a class is made with, by name."""
     return [name for name in inspect.signature(made).parameters if name not in {"self", "args", "kwargs"}]
+
+
+def one_of(known: Iterable[str], name: str) -> str:
+    """The name, if it is known; else ValueError that lists what is."""
+    known = list(known)
+    if name not in known:
+        raise ValueError(f"found {name!r}; expected one of {', '.join(known)}")
+    return name
 
 
 def unknown_options(label: str, options: Mapping[str, Any], known: list[str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from logad.contracts import PartConfig, Scores
-from logad.detectors._adapting import Adapted, RefusedError, options_of, quietly, unknown_options
+from logad.detectors._adapting import Adapted, RefusedError, one_of, options_of, quietly, unknown_options
 from logad.detectors._columns import Floats
 from logad.errors import ConfigError
 
@@ -55,9 +55,7 @@ class PyodConfig(PartConfig):
     @field_validator("model")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in MODELS:
-            raise ValueError(f"found {name!r}; expected one of {', '.join(MODELS)}")
-        return name
+        return one_of(MODELS, name)
 
     @field_validator("options")
     @classmethod

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from logad.contracts import PartConfig, Scores
-from logad.detectors._adapting import Adapted, RefusedError, options_of, quietly, unknown_options
+from logad.detectors._adapting import Adapted, RefusedError, one_of, options_of, quietly, unknown_options
 from logad.detectors._columns import Floats
 
 ESTIMATORS: Final[Mapping[str, str]] = {
@@ -49,9 +49,7 @@ class SklearnConfig(PartConfig):
     @field_validator("estimator")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in ESTIMATORS:
-            raise ValueError(f"found {name!r}; expected one of {', '.join(ESTIMATORS)}")
-        return name
+        return one_of(ESTIMATORS, name)
 
     @field_validator("options")
     @classmethod
