@@ -15,6 +15,9 @@ from logad.types import Template, WindowKind
 NO_TIME: Final = np.iinfo(np.int64).min
 """Stands in `times` for an event without a time."""
 
+MOST_VALUES: Final = 3
+"""Numbers kept of each event: `logad.measuring` tells which of its template's."""
+
 _DENSE: Final = 4  # cells a key for a table of all there may be
 
 WINDOW_SCHEMA: Final[dict[str, pl.DataType]] = {
@@ -76,6 +79,7 @@ class Windows:
     )  # the records behind the windows, for evidence (RECORD_SCHEMA, see `texts`); may be empty
     until: int | None = None  # the last moment of the input, microseconds; None: that of the last event
     texts: Texts | None = None  # None: `records` has a column `raw`
+    values: NDArray[np.float32] | None = None  # (events, MOST_VALUES), NaN for none; None: there are none
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -154,6 +158,7 @@ class Windows:
             self.records,
             self.until,
             self.texts,
+            None if self.values is None else self.values[positions],
         )
 
     def without_records(self) -> "Windows":
@@ -198,6 +203,20 @@ def joined(parts: Sequence[Windows]) -> Windows:
         last.records,
         last.until,
         last.texts,
+        _values(parts),
+    )
+
+
+def _values(parts: Sequence[Windows]) -> NDArray[np.float32] | None:
+    if all(part.values is None for part in parts):
+        return None
+    return np.concatenate(
+        [
+            np.full((len(part.events), MOST_VALUES), np.nan, dtype=np.float32)
+            if part.values is None
+            else part.values
+            for part in parts
+        ]
     )
 
 
