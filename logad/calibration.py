@@ -38,36 +38,80 @@ def ranked(probability: Scores, least: float) -> Scores:
     return np.where(probability < least, least / (1 + 0.05 * beyond), probability)
 
 
+TAIL_SHARE: Final = 0.1
+"""The strangest of the reference windows, by which the tail beyond them all is fitted ..."""
+FEWEST_IN_TAIL: Final = 10
+"""... if they are so many."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """The distinct scores of the reference windows, ascending, and how many windows are at or above each.
 
-    Source: conformal p-values (Vovk et al. 2005; Laxhammar and Falkman 2010).
+    Beyond the strangest of them a tail is drawn out, a generalized Pareto distribution of the excess over a
+    high quantile; what it says there is extrapolated.
+
+    Source: conformal p-values (Vovk et al. 2005; Laxhammar and Falkman 2010); peaks over threshold (Pickands
+    1975), fitted by probability-weighted moments (Hosking and Wallis 1987).
     """
 
     scores: NDArray[np.float64]
     at_or_above: NDArray[np.int64]
+    tail: NDArray[np.float64]  # threshold, scale and shape; empty where there were too few windows
 
     @classmethod
     def of(cls, scores: Scores) -> "Calibration":
         """Calibrates against the scores of reference windows."""
-        distinct, counts = np.unique(_rounded(scores), return_counts=True)
-        return cls(distinct, np.cumsum(counts[::-1])[::-1].astype(np.int64))
+        rounded = _rounded(scores)
+        distinct, counts = np.unique(rounded, return_counts=True)
+        return cls(distinct, np.cumsum(counts[::-1])[::-1].astype(np.int64), _tail(np.sort(rounded)))
 
     def tail_probabilities(self, scores: Scores) -> Scores:
-        """(1 + reference windows at least as strange) / (1 + reference windows).
+        """(1 + reference windows at least as strange) / (1 + reference windows), less beyond them all.
 
         >>> Calibration.of(np.array([1.0, 2.0, 2.0])).tail_probabilities(np.array([0.0, 2.0, 3.0])).tolist()
         [1.0, 0.75, 0.25]
         """
-        at = np.searchsorted(self.scores, _rounded(scores))
+        scores = _rounded(scores)
+        at = np.searchsorted(self.scores, scores)
         above = np.append(self.at_or_above, 0)[at]
         total = int(self.at_or_above[0]) if len(self.at_or_above) else 0
-        return np.asarray((1.0 + above) / (1.0 + total))
+        probability = np.asarray((1.0 + above) / (1.0 + total))
+        if len(self.tail):
+            strangest = np.maximum(scores, self.scores[-1])
+            probability = probability * self._beyond(strangest) / self._beyond(self.scores[-1:])
+        return probability
+
+    def _beyond(self, scores: Scores) -> Scores:
+        """The share of what exceeds the threshold that exceeds these scores."""
+        threshold, scale, shape = self.tail
+        excess = (scores - threshold) / scale
+        return np.asarray(np.exp(-excess) if shape < _STRAIGHT else (1 + shape * excess) ** (-1 / shape))
 
     def state(self) -> State:
         """The calibration as arrays."""
-        return {"scores": self.scores, "at_or_above": self.at_or_above}
+        return {"scores": self.scores, "at_or_above": self.at_or_above, "tail": self.tail}
+
+
+_STRAIGHT: Final = 1e-6  # a shape below this is none: the tail is exponential
+
+
+def _tail(scores: Scores) -> NDArray[np.float64]:
+    """Threshold, scale and shape of the tail of ascending scores; nothing where there is none to be seen.
+
+    A shape below 0 would end the tail somewhere: it is taken as 0.
+    """
+    most = int(TAIL_SHARE * len(scores))
+    if most < FEWEST_IN_TAIL:
+        return np.zeros(0)
+    threshold = scores[-most - 1]
+    excess = scores[-most:] - threshold
+    mean = float(excess.mean())
+    if mean <= 0:
+        return np.zeros(0)
+    lower = float((excess * (most - 1 - np.arange(most))).sum()) / (most * (most - 1))
+    shape = float(np.clip(2 - mean / max(mean - 2 * lower, 1e-12 * mean), 0.0, 0.9))
+    return np.asarray([threshold, mean * (1 - shape), shape])
 
 
 def _rounded(scores: Scores) -> Scores:

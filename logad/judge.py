@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,8 +37,11 @@ DECIDING: Final[Mapping[WindowKind, tuple[str, ...]]] = {
 }
 """The detectors whose opinion makes a window anomalous; the others only tell more about it."""
 
-NEED: Final = 0.01
+NEED: Final = 0.001
 """The share of normal windows that a detector which names no share of its own may flag."""
+
+FOLDS: Final = 5
+"""Parts of the reference, each scored by what was learned from the others, that calibrate a detector."""
 
 MOST_CERTAIN: Final = 0.02
 """Windows that a detector is certain about set no standard, unless more than this share of them is such."""
@@ -97,15 +100,27 @@ class Judge:
         if not len(windows):
             return
         normal = windows.take(np.flatnonzero(reference))
-        for name, detector in _detectors(self.kind, self.config, self.seed).items():
+        built = _detectors(self.kind, self.config, self.seed)
+        deciding = _deciding(self.kind, built)
+        for name, detector in built.items():
             if hasattr(detector, "tail_probabilities"):  # it guards and calibrates itself
                 self._detectors[name] = detector.fit(windows)
             else:
                 self._detectors[name] = detector.fit(normal)
-                scores = detector.score(normal)
+                scores = self._apart(name, normal) if name in deciding else detector.score(normal)
                 certain = scores > getattr(detector, "certain", np.inf)
                 few = certain.mean() <= MOST_CERTAIN if len(certain) else False
                 self._calibrations[name] = Calibration.of(scores[~certain] if few else scores)
+
+    def _apart(self, name: str, windows: Windows) -> Scores:
+        """The scores of windows, each by a detector that learned from the other half of them."""
+        scores = np.zeros(len(windows))
+        for part in range(FOLDS):
+            held = np.arange(part, len(windows), FOLDS)
+            others = np.setdiff1d(np.arange(len(windows)), held)
+            fitted = _detector(name, self.config, self.seed).fit(windows.take(others))
+            scores[held] = fitted.score(windows.take(held))
+        return scores
 
     def judge(self, windows: Windows) -> Judged:
         """The score and tail probability of each window, and each detector's opinion."""
@@ -213,9 +228,7 @@ class Judge:
         return reasons(windows, row, told)
 
     def _deciding(self) -> frozenset[str]:
-        """The detectors that decide; all of them where the configuration names none that usually does."""
-        usual = frozenset(DECIDING[self.kind]) & self._detectors.keys()
-        return usual or frozenset(self._detectors)
+        return _deciding(self.kind, self._detectors)
 
     def _tails(self, name: str, detector: Detector, windows: Windows) -> tuple[Scores, Scores | float]:
         """Tail probabilities and what the detector may spend, both per window."""
@@ -312,6 +325,11 @@ class _Identity:
                 digest.update(chosen.events[span].tobytes() + chosen.times[span].tobytes())
             ids.append(digest.hexdigest())
         return ids
+
+
+def _deciding(kind: WindowKind, names: Collection[str]) -> frozenset[str]:
+    """Which of these detectors decide; all of them where none is among those that usually do."""
+    return frozenset(DECIDING[kind]).intersection(names) or frozenset(names)
 
 
 def _detectors(kind: WindowKind, config: JudgeConfig, seed: int) -> dict[str, Detector]:
