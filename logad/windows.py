@@ -15,6 +15,9 @@ from logad.types import Template, WindowKind
 NO_TIME: Final = np.iinfo(np.int64).min
 """Stands in `times` for an event without a time."""
 
+LATER: Final = np.iinfo(np.int64).max
+"""Later than any event."""
+
 MOST_VALUES: Final = 3
 """Numbers kept of each event: `logad.measuring` tells which of its template's."""
 
@@ -49,6 +52,21 @@ class Occurrences(NamedTuple):
     window: NDArray[np.int64]
     code: NDArray[np.int64]
     times: NDArray[np.int64]  # how often
+
+
+class Bounds(NamedTuple):
+    """The first and last moment in windows, microseconds; LATER and NO_TIME where no event has a time."""
+
+    first: NDArray[np.int64]  # (windows,)
+    last: NDArray[np.int64]
+
+    def of_groups(self, group: NDArray[np.int64]) -> "Bounds":
+        """The same of groups of windows: window w is of group `group[w]`."""
+        groups = int(group.max(initial=-1)) + 1
+        first, last = np.full(groups, LATER), np.full(groups, NO_TIME)
+        np.minimum.at(first, group, self.first)
+        np.maximum.at(last, group, self.last)
+        return Bounds(first, last)
 
 
 class Texts(Protocol):
@@ -96,6 +114,19 @@ class Windows:
         pairs, counts = tallied(self.owner * width + self.events, len(self) * width)
         window, code = np.divmod(pairs, width)
         return Occurrences(window, code, counts)
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        """The first and last moment in each window."""
+        first, last = np.full(len(self), LATER), np.full(len(self), NO_TIME)
+        filled = np.flatnonzero(np.diff(self.offsets))
+        if len(filled):
+            begins = self.offsets[filled]
+            untimed = self.times == NO_TIME
+            early = np.where(untimed, LATER, self.times) if untimed.any() else self.times
+            first[filled] = np.minimum.reduceat(early, begins)
+            last[filled] = np.maximum.reduceat(self.times, begins)
+        return Bounds(first, last)
 
     @cached_property
     def distinct(self) -> Distinct:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logad.contracts import State
-from logad.detectors._baseline import Floats, Ints
-from logad.windows import NO_TIME, Windows
+from logad.detectors._baseline import Floats
+from logad.windows import Windows
 
 USUALLY: Final = 0.98  # quantile of the empty beginnings and ends of spans up to which they are usual
 LEAST: Final = 0.9  # share of a span that must be covered before lines can be missing from it
@@ -50,13 +50,8 @@ def _empty_edges(windows: Windows) -> tuple[Floats, Floats]:
     """Share of each window's span before the first line of any service, and after the last; 1 without any."""
     starts = windows.table["start"].dt.timestamp("us").fill_null(0).to_numpy()
     ends = windows.table["end"].dt.timestamp("us").fill_null(0).to_numpy()
-    spans, span = np.unique(starts, return_inverse=True)
-    timed = windows.times != NO_TIME
-    owner = span[windows.owner[timed]]
-    first: Ints = np.full(len(spans), np.iinfo(np.int64).max)
-    last: Ints = np.full(len(spans), NO_TIME)
-    np.minimum.at(first, owner, windows.times[timed])
-    np.maximum.at(last, owner, windows.times[timed])
+    span = np.unique(starts, return_inverse=True)[1]
+    first, last = windows.bounds.of_groups(span)
     length = np.maximum(ends - starts, 1)
     lead = np.clip((first[span] - starts) / length, 0.0, 1.0)
     tail = np.clip((ends - np.maximum(last[span], starts)) / length, 0.0, 1.0)

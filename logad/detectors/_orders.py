@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from logad.contracts import State
 from logad.detectors._baseline import Floats, Ints, mid_tail
+from logad.detectors._seen import Seen
+from logad.windows import tallied
 
 RARELY: Final = 0.2  # of what chance would bring: a pair of steps seen no more often than that is odd
 BY_CHANCE: Final = 20.0  # pairs that chance should have brought, at least
@@ -46,73 +49,75 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Neighbours in windows: pair i is `before[i]`, then `after[i]` (series), in window `rows[i]`."""
+    """Neighbours in windows, of known series: pair i is `pairs[i]`, its second event at `places[i]`."""
 
-    rows: Ints
-    before: Ints
-    after: Ints
-    places: Ints  # where the second event stands among all events
+    pairs: NDArray[np.int64]  # first * series + second
+    places: Ints  # among all events
+    owner: Ints  # the window of each event
 
     @classmethod
-    def of(cls, owner: Ints, series: Ints) -> "Steps":
+    def of(cls, owner: Ints, lines: NDArray[np.int32], series: int) -> "Steps":
         """All neighbours of known series (-1: unknown)."""
-        chosen = (owner[1:] == owner[:-1]) & (series[1:] >= 0) & (series[:-1] >= 0)
-        places = np.flatnonzero(chosen)
-        return cls(owner[places], series[places], series[places + 1], places + 1)
+        chosen = owner[1:] == owner[:-1]
+        if len(lines) and lines.min() < 0:
+            chosen &= (lines[1:] >= 0) & (lines[:-1] >= 0)
+        places = np.flatnonzero(chosen) + 1
+        return cls(lines[places - 1].astype(np.int64) * series + lines[places], places, owner)
+
+    @property
+    def rows(self) -> Ints:
+        """The window of each."""
+        return self.owner[self.places]
 
 
-def orders_of(steps: Steps, service: Ints, owners: Ints) -> Orders:
-    """What is odd among these steps; `service` is of each window, `owners` of each series."""
+def orders_of(seen: Seen, steps: Steps) -> Orders:
+    """What is odd among these steps of what was seen, all of whose series are known."""
+    names, owners = seen.names, seen.names.owners
     width = len(owners)
+    there, often = tallied(steps.pairs, width**2)
     odd = [np.zeros(0, dtype=np.int64)]
-    of_step = owners[steps.before] if width else steps.before
-    for number in np.flatnonzero(np.bincount(of_step)).tolist():
-        mine = np.flatnonzero(of_step == number)
-        names, before, after = _renumbered(width, steps.before[mine], steps.after[mine])
-        many = len(names)
-        if many > MOST:
+    for number in range(len(names.services)):
+        series = np.flatnonzero((owners == number) & (names.codes < names.width))
+        if not 0 < len(series) <= MOST:
             continue
-        full, window = _renumbered(len(service), steps.rows[mine])
-        windows = len(full)
-        left, right = (
-            np.bincount(window * many + side, minlength=windows * many).reshape(windows, many)
-            for side in (before, after)
-        )
-        chance = (left / np.maximum(left.sum(axis=1, keepdims=True), 1)).T @ right
-        seen = np.bincount(before * many + after, minlength=many**2).reshape(many, many)
-        first, second = np.nonzero((chance >= BY_CHANCE) & (seen <= RARELY * chance))
-        odd.append(names[first] * width + names[second])
+        windows, counts = seen.table(series)
+        begins, ends = seen.windows.offsets[windows], seen.windows.offsets[windows + 1]
+        filled = np.flatnonzero(begins < ends)
+        before, after = counts, counts.copy()  # a window's last event is before none, its first after none
+        before[filled, np.searchsorted(series, seen.lines[ends[filled] - 1])] -= 1
+        after[filled, np.searchsorted(series, seen.lines[begins[filled]])] -= 1
+        chance = (before / np.maximum(before.sum(axis=1, keepdims=True), 1)).T @ after
+        first, second = np.nonzero(chance >= BY_CHANCE)
+        pairs = series[first] * width + series[second]
+        place = np.minimum(np.searchsorted(there, pairs), max(len(there) - 1, 0))
+        came = np.where(there[place] == pairs, often[place], 0)
+        odd.append(pairs[came <= RARELY * chance[first, second]])
     found = Orders(np.sort(np.concatenate(odd)), width, np.zeros(0))
-    pairs, strange = counted(found, steps, len(service))
-    share = np.full(int(owners.max(initial=-1)) + 1, np.nan)
+    pairs, strange = counted(found, steps, len(seen.service))
+    share = np.full(len(names.services), np.nan)
     for number in range(len(share)):
-        full = (service == number) & (pairs >= FULL)
+        full = (seen.service == number) & (pairs >= FULL)
         if full.sum() >= FULL:
             share[number] = max(LEAST_SHARE, float(np.quantile(strange[full] / pairs[full], USUALLY)))
     return Orders(found.odd, width, share)
 
 
-def _renumbered(most: int, *columns: Ints) -> tuple[Ints, ...]:
-    """The distinct numbers below `most` in some columns, ascending, and each column by their places."""
-    there = np.zeros(most, dtype=np.bool_)
-    for column in columns:
-        there[column] = True
-    place = np.cumsum(there) - 1
-    return np.flatnonzero(there), *(place[column] for column in columns)
-
-
-def is_odd(orders: Orders, steps: Steps) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def is_odd(orders: Orders, steps: Steps) -> NDArray[np.bool_]:
     """Which steps are odd."""
-    keys = steps.before * orders.series + steps.after
-    place = np.minimum(np.searchsorted(orders.odd, keys), max(len(orders.odd) - 1, 0))
-    return orders.odd[place] == keys if len(orders.odd) else np.zeros(len(keys), dtype=np.bool_)
+    if not len(orders.odd):
+        return np.zeros(len(steps.pairs), dtype=np.bool_)
+    if orders.series**2 <= len(steps.pairs):
+        table = np.zeros(orders.series**2, dtype=np.bool_)
+        table[orders.odd] = True
+        return table[steps.pairs]
+    place = np.minimum(np.searchsorted(orders.odd, steps.pairs), len(orders.odd) - 1)
+    return np.asarray(orders.odd[place] == steps.pairs)
 
 
 def counted(orders: Orders, steps: Steps, windows: int) -> tuple[Ints, Ints]:
     """Pairs of each window, and how many of them are odd."""
-    return np.bincount(steps.rows, minlength=windows), np.bincount(
-        steps.rows[is_odd(orders, steps)], minlength=windows
-    )
+    strange = steps.owner[steps.places[is_odd(orders, steps)]]
+    return np.bincount(steps.rows, minlength=windows), np.bincount(strange, minlength=windows)
 
 
 def out_of_order(orders: Orders, steps: Steps, service: Ints) -> tuple[Ints, Ints, Floats, Floats]:

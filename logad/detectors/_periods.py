@@ -61,7 +61,7 @@ class Lines:
     """Events by series: event i is of series `series[i]` (-1: of none that is known)."""
 
     windows: Windows
-    series: Ints
+    series: NDArray[np.int32]
     service: Ints  # of each window
     owners: Ints  # (series,): their services
     covered: NDArray[np.bool_]  # whether the input covers the span of each window
@@ -69,7 +69,8 @@ class Lines:
 
 def periods_of(lines: Lines) -> Periods:
     """The regular series among these lines."""
-    timed = (lines.series >= 0) & (lines.windows.times != NO_TIME)
+    slow = _slow(lines)
+    timed = slow[lines.series] & (lines.windows.times != NO_TIME)
     series, times = lines.series[timed], lines.windows.times[timed]
     order = np.argsort(series, kind="stable")
     edges = np.searchsorted(series[order], np.arange(len(lines.owners) + 1))
@@ -90,6 +91,20 @@ def periods_of(lines: Lines) -> Periods:
         np.asarray(chosen, dtype=np.int64), np.asarray(limits), np.full(len(chosen), np.nan), int(NO_TIME)
     )
     return followed(start, lines)[0]
+
+
+def _slow(lines: Lines) -> NDArray[np.bool_]:
+    """Which series may come at periods of LEAST_PERIOD or more: half of the gaps fit into the time there is.
+
+    One more stands for the events of no series that is known.
+    """
+    times, series = lines.windows.times, lines.series
+    if (times == NO_TIME).any():
+        series, times = series[times != NO_TIME], times[times != NO_TIME]
+    count = np.bincount(series + 1, minlength=len(lines.owners) + 1)
+    spanned = int(times.max()) - int(times.min()) if len(times) else 0
+    slow = (count - 1) * LEAST_PERIOD <= 2 * spanned
+    return np.append(slow[1:], [False])
 
 
 def followed(periods: Periods, lines: Lines) -> tuple[Periods, Overdue]:
@@ -135,12 +150,7 @@ def _heard(lines: Lines, starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
     """The part of each window's span in which the input was there; nothing of it where nobody wrote."""
     windows = lines.windows
     spans, span = np.unique(starts, return_inverse=True)
-    timed = windows.times != NO_TIME
-    owner = span[windows.owner[timed]]
-    first = np.full(len(spans), np.iinfo(np.int64).max)
-    last = np.full(len(spans), NO_TIME)
-    np.minimum.at(first, owner, windows.times[timed])
-    np.maximum.at(last, owner, windows.times[timed])
+    first, last = windows.bounds.of_groups(span)
     empty = last == NO_TIME
     first, last = np.where(empty, spans, first)[span], np.where(empty, spans, last)[span]
     return np.where(lines.covered, starts, first), np.where(lines.covered, ends, last)

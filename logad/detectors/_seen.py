@@ -1,6 +1,7 @@
 """Windows as counts of series: each template of a service, and each service's total."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -8,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from logad.detectors._baseline import Ints
-from logad.windows import Windows, tallied
+from logad.windows import Windows
 
 WARNING: Final = 2  # severity class
 
@@ -26,9 +27,9 @@ class Names:
         """Every template of every service that stands in the windows."""
         services = tuple(windows.table["service"].unique().sort())
         bare = cls(services, len(windows.vocabulary), np.zeros(0, dtype=np.int64))
-        owners = bare.service_of(windows)[windows.owner]
+        window, code, _ = windows.occurrences
         totals = np.arange(len(services)) * (bare.width + 1) + bare.width
-        keys = np.union1d(owners * (bare.width + 1) + windows.events, totals)
+        keys = np.union1d(bare.service_of(windows)[window] * (bare.width + 1) + code, totals)
         return cls(services, bare.width, keys.astype(np.int64))
 
     @property
@@ -45,6 +46,14 @@ class Names:
     def totals(self) -> Ints:
         """The series of each service's total."""
         return np.flatnonzero(self.codes == self.width)
+
+    def found(self, services: Ints, codes: Ints) -> Ints:
+        """The series of templates of services (-1: not known); -1 where there is none."""
+        wanted = (services >= 0) & (codes < self.width)
+        keys = np.where(wanted, services * (self.width + 1) + codes, -1)
+        place = np.minimum(np.searchsorted(self.keys, keys), max(len(self.keys) - 1, 0))
+        known = wanted & (self.keys[place] == keys) if len(self.keys) else np.zeros(len(keys), dtype=np.bool_)
+        return np.where(known, place, -1)
 
     def grave(self, windows: Windows) -> NDArray[np.bool_]:
         """Which series warn or report errors."""
@@ -64,7 +73,7 @@ class Names:
         return joined["number"].fill_null(-1).to_numpy()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Seen:
     """Some windows by series: `values[i]` (not 0) lines of series `series[i]` in window `rows[i]`."""
 
@@ -73,7 +82,6 @@ class Seen:
     service: Ints  # of each window, -1 where it is not known
     hours: Ints  # of the day at which each window starts, UTC
     ends: Ints  # of each window, microseconds
-    lines: Ints  # the series of each event, -1 where it is not known
     rows: Ints
     series: Ints
     values: Ints
@@ -82,14 +90,9 @@ class Seen:
     def of(cls, windows: Windows, names: Names) -> "Seen":
         """Count the known series; a total counts the unknown templates too."""
         service = names.service_of(windows)
-        owners = service[windows.owner]
-        wanted = np.where((windows.events < names.width) & (owners >= 0), owners, -1)
-        keys = np.where(wanted >= 0, wanted * (names.width + 1) + windows.events, -1)
-        place = np.minimum(np.searchsorted(names.keys, keys), max(len(names.keys) - 1, 0))
-        known = (wanted >= 0) & (names.keys[place] == keys) if len(names.keys) else wanted > 0
-        lines = np.where(known, place, -1).astype(np.int64)
-        many = max(len(names.keys), 1)
-        pairs, values = tallied(windows.owner[known] * many + lines[known], len(windows) * many)
+        window, code, times = windows.occurrences
+        series = names.found(service[window], code)
+        known = series >= 0
         sizes = np.diff(windows.offsets)
         full = np.flatnonzero((sizes > 0) & (service >= 0))
         return cls(
@@ -98,11 +101,21 @@ class Seen:
             service,
             windows.table["start"].dt.hour().fill_null(0).cast(pl.Int64()).to_numpy(),
             windows.table["end"].dt.timestamp("us").fill_null(0).to_numpy(),
-            lines,
-            np.concatenate([pairs // many, full]),
-            np.concatenate([pairs % many, names.totals[service[full]]]),
-            np.concatenate([values, sizes[full]]).astype(np.int64),
+            np.concatenate([window[known], full]),
+            np.concatenate([series[known], names.totals[service[full]]]),
+            np.concatenate([times[known], sizes[full]]).astype(np.int64),
         )
+
+    @cached_property
+    def lines(self) -> NDArray[np.int32]:
+        """The series of each event, -1 where it is not known."""
+        windows, names = self.windows, self.names
+        every = np.arange(len(windows.vocabulary))
+        known = [names.found(np.full(len(every), number), every) for number in range(len(names.services))]
+        table = np.asarray([*known, np.full(len(every), -1)], dtype=np.int32)
+        if (self.service == 0).all():
+            return table[0][windows.events]
+        return table[self.service[windows.owner], windows.events]
 
     def table(self, series: Ints) -> tuple[Ints, Ints]:
         """The windows of the service of these series, and their counts, zeros included."""

@@ -96,8 +96,7 @@ class Volume(Detector):
         self._gaps = gaps_of(windows, seen.service, len(names.services))
         self._coverage = Coverage.of(windows)
         self._periods = _periods.periods_of(self._lines(seen))
-        steps = _orders.Steps.of(windows.owner, seen.lines)
-        self._orders = _orders.orders_of(steps, seen.service, names.owners)
+        self._orders = _orders.orders_of(seen, self._steps(seen))
         self._partners = _partners.partners_of(list(self._tables(seen)))
         self._recent = _sums.Recent.none()
         found = {side: self._standing_out(seen, side) for side in SIDES}
@@ -333,7 +332,7 @@ class Volume(Detector):
 
     def _disordered(self, seen: Seen) -> Judged:
         """Services whose steps come in an order in which they hardly ever do."""
-        steps = _orders.Steps.of(seen.windows.owner, seen.lines)
+        steps = self._steps(seen)
         rows, strange, usual, nats = _orders.out_of_order(self._orders, steps, seen.service)
         tails = np.clip(len(self._names.services) * np.exp(-nats), 1e-300, 1.0)
         series = self._names.totals[seen.service[rows]] if len(rows) else rows
@@ -358,6 +357,9 @@ class Volume(Detector):
         covered = self._coverage.covers(seen.windows)
         return _periods.Lines(seen.windows, seen.lines, seen.service, self._names.owners, covered)
 
+    def _steps(self, seen: Seen) -> _orders.Steps:
+        return _orders.Steps.of(seen.windows.owner, seen.lines, len(self._names.keys))
+
     def _tables(self, seen: Seen) -> Iterator[tuple[Ints, Ints]]:
         """The series of each service, its total left out, and their counts in its windows."""
         owners, codes = self._names.owners, self._names.codes
@@ -375,7 +377,7 @@ class Volume(Detector):
             partner = int(self._names.codes[self._partners.ahead[pair]])
         if direction == ORDER:
             seen = Seen.of(windows.take([row]), self._names)
-            steps = _orders.Steps.of(seen.windows.owner, seen.lines)
+            steps = self._steps(seen)
             places = steps.places[_orders.is_odd(self._orders, steps)]
         return Finding(
             row,
