@@ -87,6 +87,7 @@ def before(windows: Windows, moment: int) -> Windows:
         offsets,
         vocabulary=windows.vocabulary,
         records=windows.records,
+        values=None if windows.values is None else windows.values[kept],
         **columns,
     )
     return cut.take(np.flatnonzero(lengths))

@@ -17,6 +17,7 @@ def packed(windows: Windows) -> bytes:
     table = io.BytesIO()
     windows.table.write_ipc(table, compression="lz4")
     arrays = io.BytesIO()
+    values = {} if windows.values is None else {"values": windows.values}
     np.savez_compressed(
         arrays,
         allow_pickle=False,
@@ -25,6 +26,7 @@ def packed(windows: Windows) -> bytes:
         offsets=windows.offsets,
         events=windows.events,
         times=windows.times,
+        **values,
     )
     return arrays.getvalue()
 
@@ -42,6 +44,7 @@ def unpacked(data: bytes) -> Windows:
             np.full(len(events), -1, dtype=np.int64),
             (),
             pl.DataFrame(),
+            values=arrays.get("values"),
         )
 
 

@@ -1,7 +1,7 @@
 """Reads what stands at the placeholders of templates, and keeps how it is distributed."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Final, Self
@@ -181,10 +181,50 @@ def values(template: str, texts: pl.Series) -> list[pl.Series]:
     >>> [column.to_list() for column in values("took <NUM> at <IP>", pl.Series(["took 5 s at ::1", "no"]))]
     [['5 s', None], ['::1', None]]
     """
-    pattern, groups = _pattern(template)
-    if not groups:
+    constants, end = _constants(template)
+    if len(constants) < 2:  # noqa: PLR2004  (before and behind the first placeholder)
         return []
-    return masking.heads(texts).str.extract_groups(pattern).struct.unnest().get_columns()[:groups]
+    pattern = rf"(?s)^\s*{'(.*?)'.join(constants)}{end}"
+    return _groups(texts, pattern)[: len(constants) - 1]
+
+
+def located(template: str, texts: pl.Series, chosen: Sequence[int]) -> list[tuple[pl.Series, pl.Series]]:
+    """For each of the chosen placeholders, ascending: what each text has since the last one, and at it.
+
+    Null where the template does not fit. Placeholders that are not looked at are left out.
+
+    >>> (before, value), = located("<IP> took <NUM>", pl.Series(["::1 took 5 s"]), [1])
+    >>> before[0], value[0]
+    ('::1 took ', '5 s')
+    """
+    constants, end = _constants(template)
+    chosen = [place for place in chosen if place < len(constants) - 1]
+    if not chosen:
+        return []
+    pattern = rf"(?s)^(\s*{constants[0]}"
+    for place, constant in enumerate(constants[1:]):
+        pattern += f")(.*?)({constant}" if place in chosen else f".*?{constant}"
+    columns = _groups(texts, f"{pattern}){end}")
+    return list(zip(columns[: 2 * len(chosen) : 2], columns[1::2], strict=True))
+
+
+def quantities(texts: pl.Series) -> pl.DataFrame:
+    """The number that each text is: `value`, in base units, and `unit`; both null where it is none.
+
+    >>> quantities(pl.Series(["2 kB", "5 ms", "-7", "soon"])).rows()
+    [(2048.0, 'B'), (0.005, 's'), (-7.0, ''), (None, None)]
+    """
+    read = texts.str.extract_groups(_NUMBER).struct.unnest()
+    read.columns = ["number", "spelt", "rate"]
+    told = read.with_columns(pl.col("spelt").fill_null("")).join(
+        _UNITS, on="spelt", how="left", maintain_order="left"
+    )
+    told = told.select(
+        value=pl.col("number").cast(pl.Float64) * pl.col("worth"),
+        unit=pl.when(pl.col("rate").is_null()).then("unit").otherwise(pl.col("unit") + "/s"),
+    )
+    known = pl.col("value").is_not_null() & pl.col("unit").is_in(list(_TYPES))
+    return told.select(pl.when(known).then(pl.col(name)).alias(name) for name in ("value", "unit"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,37 +299,26 @@ def _examples(values: pl.Series) -> tuple[str, ...]:
 
 def _numbers(texts: pl.Series) -> dict[str, Numbers]:
     """The numbers among texts by the unit they are told in."""
-    read = texts.str.extract_groups(_NUMBER).struct.unnest()
-    read.columns = ["number", "spelt", "rate"]
-    told = (
-        read.drop_nulls("number")
-        .with_columns(pl.col("spelt").fill_null(""))
-        .join(_UNITS, on="spelt", how="inner", maintain_order="left")
-        .select(
-            value=pl.col("number").cast(pl.Float64) * pl.col("worth"),
-            unit=pl.when(pl.col("rate").is_null()).then("unit").otherwise(pl.col("unit") + "/s"),
-        )
-        .filter(pl.col("unit").is_in(list(_TYPES)))
-        .sort("unit", maintain_order=True)
-    )
+    told = quantities(texts).drop_nulls().sort("unit", maintain_order=True)
     parts = told.partition_by("unit", maintain_order=True)
     return {part["unit"][0]: Numbers.of(part["value"].to_numpy()) for part in parts}
 
 
-def _pattern(template: str) -> tuple[str, int]:
-    """A regex that reads a template's values, and how many it reads."""
+def _groups(texts: pl.Series, pattern: str) -> list[pl.Series]:
+    return masking.heads(texts).str.extract_groups(pattern).struct.unnest().get_columns()
+
+
+def _constants(template: str) -> tuple[list[str], str]:
+    """Regexes of what stands around the placeholders that are looked at, and of the end."""
     constants = PLACEHOLDER.split(template)
-    pattern = r"(?s)^\s*"
-    groups = -1  # the first constant stands before the first of them
+    told: list[str] = []
+    length = 0
     for constant in constants[: MOST_POSITIONS + 1]:
-        if len(pattern) + len(constant) > _LONGEST_PATTERN:
+        if length + len(constant) > _LONGEST_PATTERN:
             break
-        pattern += ("(.*?)" if groups >= 0 else "") + _constant(constant)
-        groups += 1
-    groups = max(groups, 0)
-    if groups < len(constants) - 1:
-        return pattern, groups
-    return pattern + r"(?:\s*$|\s*\n)", groups
+        told.append(_constant(constant))
+        length += len(told[-1])
+    return told, r"(?:\s*$|\s*\n)" if len(told) == len(constants) else ""
 
 
 def _constant(text: str) -> str:

@@ -7,8 +7,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from logad.measuring import Measures, measures
 from logad.skimming import Skimmer
 from logad.stretches import Skimmed
+from logad.types import Template
 
 _NONE: Final = pl.Series([], dtype=pl.String)
 
@@ -43,6 +45,12 @@ class Texts:
     def messages(self, places: NDArray[np.int64]) -> pl.Series:
         """The records without their headers."""
         return self._gathered(places, lambda piece, chosen: piece.messages(chosen))
+
+    def measures(
+        self, places: NDArray[np.int64], codes: NDArray[np.int32], vocabulary: tuple[Template, ...]
+    ) -> Measures | None:
+        """The numbers that the records at these places, of these templates, tell; None where none can."""
+        return measures(codes, vocabulary, lambda rows: self.messages(places[rows]))
 
     def _added(self, piece: _Piece, count: int) -> pl.Series:
         begin = self._bounds[-1]

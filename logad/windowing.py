@@ -4,13 +4,16 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from logad.assembling import assembled, grouped, no_windows
 from logad.errors import InputError
 from logad.keys import session_keys
+from logad.measuring import Measures, measured
 from logad.resting import Rested, Resting
 from logad.spanning import MARK, by_window, coded, found, pairs
 from logad.straying import stray
@@ -31,12 +34,22 @@ _NEEDED: Final = ("time", "service", "stream", "line", "lines", "template")
 _AT_ONCE: Final = 1 << 19  # records whose texts are looked at together
 
 
+class Telling(Texts, Protocol):
+    """Texts of records that also know the numbers in them."""
+
+    def measures(
+        self, places: NDArray[np.int64], codes: NDArray[np.int32], vocabulary: tuple[Template, ...]
+    ) -> Measures | None:
+        """What the records at these places, of these templates, tell, as `measuring.measured` would."""
+        ...
+
+
 def cut(
     records: pl.DataFrame,
     windowing: Windowing,
     vocabulary: tuple[Template, ...],
     telemetry: Telemetry | None = None,
-    texts: Texts | None = None,
+    texts: Telling | None = None,
 ) -> Windows:
     """All windows of a finite input, ordered by first record (time windows: by span, then service).
 
@@ -62,7 +75,10 @@ def cut(
     else:
         windower.push(needed, without="raw" if keyed else None)
     windows = windower.close(vocabulary, None, final=True)
-    return replace(windows, records=records, texts=texts)
+    values = _measured(records, vocabulary, texts)
+    if values is not None and not _in_order(windows.rows, records.height):
+        values = values[windows.rows]
+    return replace(windows, records=records, texts=texts, values=values)
 
 
 class Windower:
@@ -117,7 +133,8 @@ class Windower:
             WindowKind.RECORDS: self._close_runs,
             WindowKind.SESSION: self._close_sessions,
         }[self.windowing.kind]
-        return close(vocabulary, final=final)
+        windows = close(vocabulary, final=final)
+        return replace(windows, values=_measured(windows.records, vocabulary, None))
 
     def resumed(self) -> dict[str, int]:
         """Sessions that went on after `close` gave them out: key -> the first moment since, microseconds."""
@@ -405,6 +422,20 @@ class Windower:
             awake = set(records["key"])
             self._revisions = {key: count for key, count in self._revisions.items() if key in awake}
         self._open = records
+
+
+def _measured(
+    records: pl.DataFrame, vocabulary: tuple[Template, ...], texts: Telling | None
+) -> Measures | None:
+    """The numbers that the records tell, where it is known what they say."""
+    if texts is not None:
+        return texts.measures(records["place"].to_numpy(), records["template"].to_numpy(), vocabulary)
+    return measured(records, vocabulary) if "text" in records.columns else None
+
+
+def _in_order(rows: NDArray[np.int64], count: int) -> bool:
+    """Whether these are all of so many rows, one after another."""
+    return len(rows) == count and bool((rows == np.arange(count)).all())
 
 
 def _whole(value: object) -> int:

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logad.evaluation.custom import Custom, with_value
-from logad.evaluation.rewriting import Content, Rewriter, messages
+from logad.evaluation.rewriting import Content, Rewriter, messages, untold
 from logad.types import WindowKind
 from logad.windows import NO_TIME, Windows
 
@@ -115,7 +115,8 @@ class Injector:
         code = rewriter.template(text.replace("7", "<NUM>"), severity)
         row = rewriter.record(int(own.rows[at]), code, text)
         many = 3 if gross else 1
-        self._insert(rewriter, window, at + 1, _repeated(code, int(own.times[at]), row, many))
+        new = Content(np.asarray([code], dtype=np.int32), own.times[[at]], np.asarray([row]), untold(1))
+        self._insert(rewriter, window, at + 1, _repeated(new, 0, many))
         return Plant((window,), frozenset({code}))
 
     def _missing_event(
@@ -143,7 +144,7 @@ class Injector:
         many = wanted - int((own.codes == code).sum())
         if self._windows.kind is WindowKind.RECORDS and wanted > len(own):
             return None
-        self._insert(rewriter, window, at + 1, _repeated(code, int(own.times[at]), int(own.rows[at]), many))
+        self._insert(rewriter, window, at + 1, _repeated(own, at, many))
         return Plant((window,), frozenset({code}))
 
     def _swapped_order(
@@ -169,7 +170,7 @@ class Injector:
             at = int(rng.choice(odd))
             order[at], order[at + 1] = at + 1, at
             named = frozenset(codes[at : at + 2])
-        rewriter.put(window, Content(own.codes[order], own.times, own.rows[order]))
+        rewriter.put(window, Content(own.codes[order], own.times, own.rows[order], own.values[order]))
         return Plant((window,), named)
 
     def _burst(
@@ -185,7 +186,7 @@ class Injector:
         code = int(own.codes[at])
         if self._custom.most(window, code) >= many:
             return None
-        self._insert(rewriter, window, at, _repeated(code, int(own.times[at]), int(own.rows[at]), many))
+        self._insert(rewriter, window, at, _repeated(own, at, many))
         return Plant((window,), frozenset({code}))
 
     def _silence(
@@ -234,7 +235,9 @@ class Injector:
                 continue
             rows = own.rows.copy()
             rows[at] = rewriter.record(int(own.rows[at]), int(own.codes[at]), changed)
-            rewriter.put(window, Content(own.codes, own.times, rows))
+            values = own.values.copy()
+            values[at] = rewriter.values(int(own.codes[at]), changed)[0]
+            rewriter.put(window, Content(own.codes, own.times, rows, values))
             return Plant((window,), frozenset({int(own.codes[at])}))
         return None
 
@@ -261,12 +264,9 @@ KINDS: Final[dict[str, _Planting]] = {
 """The kinds of anomaly that are planted, in the order in which they are told."""
 
 
-def _repeated(code: int, time: int, row: int, many: int) -> Content:
-    return Content(
-        np.full(many, code, dtype=np.int32),
-        np.full(many, time, dtype=np.int64),
-        np.full(many, row, dtype=np.int64),
-    )
+def _repeated(content: Content, at: int, many: int) -> Content:
+    """An event so many times."""
+    return content.take(np.full(many, at, dtype=np.int64))
 
 
 def _run(flags: Flags) -> int:

@@ -117,4 +117,5 @@ def _standing(windows: Windows, past: Flags) -> Windows:
         times=windows.times[past],
         rows=windows.rows[past],
         until=None,
+        values=None if windows.values is None else windows.values[past],
     )

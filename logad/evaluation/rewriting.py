@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from logad.measuring import Measures, measured
 from logad.types import Template, WindowKind
-from logad.windows import NO_TIME, Texts, Windows
+from logad.windows import MOST_VALUES, NO_TIME, Texts, Windows
 
 Numbers = NDArray[np.int64]
 
@@ -32,18 +33,19 @@ def messages(windows: Windows, rows: Numbers) -> pl.Series:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The events of one window: template codes, times in microseconds, rows of the records."""
+    """The events of one window: template codes, times in microseconds, rows of the records, their numbers."""
 
     codes: NDArray[np.int32]
     times: Numbers
     rows: Numbers
+    values: Measures
 
     def __len__(self) -> int:
         return len(self.codes)
 
     def take(self, chosen: Numbers) -> "Content":
         """The chosen events, in the order given."""
-        return Content(self.codes[chosen], self.times[chosen], self.rows[chosen])
+        return Content(self.codes[chosen], self.times[chosen], self.rows[chosen], self.values[chosen])
 
     def inserted(self, at: int, other: "Content") -> "Content":
         """The other events in front of the one at `at`."""
@@ -53,9 +55,9 @@ class Content:
         )
         return Content(*joined)
 
-    def columns(self) -> tuple[NDArray[Any], Numbers, Numbers]:
-        """The three in their order."""
-        return self.codes, self.times, self.rows
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """All four in their order."""
+        return self.codes, self.times, self.rows, self.values
 
 
 class Rewriter:
@@ -68,13 +70,16 @@ class Rewriter:
         self._donors: list[int] = []  # records that new ones are like
         self._codes: list[int] = []
         self._raw: list[str] = []
+        self._values = untold(len(windows.events)) if windows.values is None else windows.values
         self._pauses: list[tuple[int, int]] = []  # event, microseconds by which it and all later ones shift
 
     def content(self, window: int) -> Content:
         """What a window holds by now."""
         span, windows = self._windows.span(window), self._windows
         found = self._changed.get(window)
-        return found or Content(windows.events[span], windows.times[span], windows.rows[span])
+        return found or Content(
+            windows.events[span], windows.times[span], windows.rows[span], self._values[span]
+        )
 
     def put(self, window: int, content: Content) -> None:
         """Let a window hold this."""
@@ -97,6 +102,12 @@ class Rewriter:
         self._raw.append(raw.replace(own, message, 1) if own and own in raw else message)
         return self._windows.records.height + len(self._donors) - 1
 
+    def values(self, code: int, message: str) -> Measures:
+        """The numbers that a message of this template tells, shape (1, MOST_VALUES)."""
+        record = pl.DataFrame({"text": [message], "template": [code]})
+        found = measured(record, tuple(self._vocabulary))
+        return untold(1) if found is None else found
+
     def pause(self, window: int, event: int, microseconds: int) -> None:
         """Let this event of a window, and all that follows in the log, come so much later."""
         self._pauses.append((int(self._windows.offsets[window]) + event, microseconds))
@@ -108,13 +119,13 @@ class Rewriter:
         times = self._paused()
         for window in sorted(self._changed):
             before = slice(begin, old.offsets[window])
-            pieces.append(Content(old.events[before], times[before], old.rows[before]))
+            pieces.append(Content(old.events[before], times[before], old.rows[before], self._values[before]))
             pieces.append(self._changed[window])
             lengths[window], begin = len(self._changed[window]), int(old.offsets[window + 1])
-        pieces.append(Content(old.events[begin:], times[begin:], old.rows[begin:]))
+        pieces.append(Content(old.events[begin:], times[begin:], old.rows[begin:], self._values[begin:]))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         columns = zip(*(piece.columns() for piece in pieces), strict=True)
-        events, moments, rows = (np.concatenate(parts) for parts in columns)
+        events, moments, rows, values = (np.concatenate(parts) for parts in columns)
         table = old.table.with_columns(pl.Series("records", lengths))
         changed = replace(
             old,
@@ -124,6 +135,7 @@ class Rewriter:
             times=moments,
             rows=rows,
             vocabulary=tuple(self._vocabulary),
+            values=None if old.values is None else values,
         )
         return self._with_records(changed)
 
@@ -149,6 +161,11 @@ class Rewriter:
         places = pl.int_range(base, base + added.height, dtype=pl.Int64, eager=True).alias("place")
         texts = _WithNew(changed.texts, base, pl.Series(self._raw, dtype=pl.String))
         return replace(changed, records=pl.concat([changed.records, added.with_columns(places)]), texts=texts)
+
+
+def untold(count: int) -> Measures:
+    """The numbers of so many events that tell none."""
+    return np.full((count, MOST_VALUES), np.nan, dtype=np.float32)
 
 
 class _WithNew:
