@@ -83,15 +83,12 @@ def gaps_of(windows: Windows, service: Ints, services: int) -> Gaps:
     begins, lengths = np.zeros((services, KEPT), dtype=np.int64), np.zeros((services, KEPT))
     last, still, ended, runs, empty, many = (np.zeros(services, dtype=np.int64) for _ in range(6))
     filled = np.ones(services)
-    timed = np.flatnonzero(windows.times != NO_TIME)
-    owners = service[windows.owner[timed]]
-    order = timed[np.lexsort((windows.times[timed], owners))]
-    edges = np.searchsorted(np.sort(owners), np.arange(services + 1))
+    moments = _by_service(windows, service, services)
     sizes = np.diff(windows.offsets)
     for number in range(services):
-        times = windows.times[order[edges[number] : edges[number + 1]]]
+        times = moments[number]
         silent = np.diff(times)
-        longest = np.argsort(-silent, kind="stable")[:KEPT]
+        longest = _longest(silent)
         begins[number, : len(longest)] = times[longest]
         lengths[number, : len(longest)] = silent[longest] / SECOND
         rows = np.flatnonzero(service == number)
@@ -106,6 +103,31 @@ def gaps_of(windows: Windows, service: Ints, services: int) -> Gaps:
         still[number] = spans[-1] if len(gone) and gone[-1] else 0
     spanned = (ends.max() - ends.min()) / SECOND if len(ends) else 0.0
     return Gaps(begins, lengths, last, still, ended, runs, empty, filled, many, float(spanned))
+
+
+def _by_service(windows: Windows, service: Ints, services: int) -> list[Ints]:
+    """The moments of the events of each service, in order."""
+    timed = windows.times != NO_TIME
+    every = timed.all()
+    times = windows.times if every else windows.times[timed]
+    if services == 1 and (service == 0).all():
+        parts = [times]
+    else:
+        owners = service.astype(np.int32)[windows.owner if every else windows.owner[timed]]
+        if services < np.iinfo(np.int16).max:
+            owners = owners.astype(np.int16)  # these are sorted by their digits
+        order = np.argsort(owners, kind="stable")
+        edges = np.cumsum(np.bincount(owners + 1, minlength=services + 1))
+        parts = [times[order[edges[number] : edges[number + 1]]] for number in range(services)]
+    return [part if (part[1:] >= part[:-1]).all() else np.sort(part) for part in parts]
+
+
+def _longest(silent: Ints) -> Ints:
+    """Where the KEPT longest stand, the longest first, of equal ones the earlier."""
+    chosen = np.arange(len(silent))
+    if len(silent) > KEPT:
+        chosen = np.flatnonzero(silent >= np.partition(silent, -KEPT)[-KEPT])
+    return chosen[np.argsort(-silent[chosen], kind="stable")[:KEPT]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +150,13 @@ class Course:
     def of(cls, windows: Windows, service: Ints) -> Self:
         """Of these windows."""
         begin, end = windows.table["start"], windows.table["end"]
-        lasts = np.full(len(windows), NO_TIME)
-        np.maximum.at(lasts, windows.owner, windows.times)
         return cls(
             service,
             np.diff(windows.offsets),
             begin.dt.timestamp("us").fill_null(0).to_numpy(),
             end.dt.timestamp("us").fill_null(0).to_numpy(),
             begin.dt.hour().fill_null(0).to_numpy().astype(np.int64),
-            lasts,
+            windows.bounds.last,
         )
 
     def __len__(self) -> int:
