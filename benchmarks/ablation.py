@@ -6,8 +6,8 @@ F1 of the labels on HDFS 2 % (sessions) and BGL (windows of 100 lines), each jud
 generated shop (seed by `--shop`: what of the planted is caught; of the windows flagged after the third day,
 which belong to something planted); F1 on what `logad evaluate --inject` plants into HDFS 2 % and BGL (all
 kinds and strengths together, as if they were 2 % of the windows; normal windows that are flagged are false).
-A detector that does not judge a sort of windows finds nothing in them. Last: whether the default is within .01
-of the best single detector on each set. No label and no plant is seen by a threshold.
+A detector that does not judge a sort of windows finds nothing in them. Last: whether the default is
+within .01 of the best single detector on each set. No label and no plant is seen by a threshold.
 """
 
 import argparse
