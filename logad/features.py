@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from logad.hashing import mixed
 from logad.windows import Windows
 
 VALUES: Final = 64
@@ -21,19 +22,6 @@ def binned(counts: NDArray[np.int64]) -> NDArray[np.int8]:
     """
     exponent = np.frexp(np.maximum(counts, 1).astype(np.float64))[1] - 1
     return np.where(counts <= _EXACT, counts, 3 + exponent).astype(np.int8)
-
-
-def mixed(keys: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """A fixed pseudo-random 64-bit number for each key (splitmix64), the same in every run.
-
-    >>> int(mixed(np.array([0]))[0])
-    16294208416658607535
-    """
-    z = keys.astype(np.uint64) + np.uint64(1)
-    z = z * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 def signatures(values: NDArray[np.int8] | NDArray[np.bool_]) -> NDArray[np.uint64]:

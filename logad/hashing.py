@@ -1,10 +1,23 @@
-"""A set of 64-bit hashes, each with a number, asked and added to by whole columns."""
+"""Hashes of 64 bits, by whole columns: made of numbers, and kept in a set with a number each."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
+
+
+def mixed(keys: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A fixed pseudo-random 64-bit number for each key (splitmix64), the same in every run.
+
+    >>> int(mixed(np.array([0]))[0])
+    16294208416658607535
+    """
+    z = keys.astype(np.uint64) + np.uint64(1)
+    z = z * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
 
 
 class HashTable:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logad.contracts import State
-from logad.features import VALUES, binned, mixed, prefix_signatures, signatures
+from logad.features import VALUES, binned, prefix_signatures, signatures
+from logad.hashing import mixed
 from logad.types import WindowKind
 from logad.windows import NO_TIME, Windows
 

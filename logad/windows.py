@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from logad.durations import format_duration
+from logad.hashing import mixed
 from logad.types import Template, WindowKind
 
 NO_TIME: Final = np.iinfo(np.int64).min
@@ -21,6 +22,7 @@ LATER: Final = np.iinfo(np.int64).max
 MOST_VALUES: Final = 3
 """Numbers kept of each event: `logad.measuring` tells which of its template's."""
 
+_COUNT_BITS: Final = 32
 _DENSE: Final = 4  # cells a key for a table of all there may be
 
 WINDOW_SCHEMA: Final[dict[str, pl.DataType]] = {
@@ -131,25 +133,20 @@ class Windows:
     @cached_property
     def distinct(self) -> Distinct:
         """Distinct count vectors with their weights, in order of first appearance."""
-        width = len(self.vocabulary)
-        owner, code, counts = self.occurrences
-        starts = np.searchsorted(owner, np.arange(len(self) + 1))
-        seen: dict[bytes, int] = {}
-        inverse = np.empty(len(self), dtype=np.int64)
-        first: list[int] = []
-        for window in range(len(self)):
-            span = slice(starts[window], starts[window + 1])
-            signature = code[span].tobytes() + counts[span].tobytes()
-            row = seen.setdefault(signature, len(seen))
-            if row == len(first):
-                first.append(window)
-            inverse[window] = row
-        matrix = np.zeros((len(first), width), dtype=np.int64)
-        for row, window in enumerate(first):
-            span = slice(starts[window], starts[window + 1])
-            matrix[row, code[span]] = counts[span]
-        weights = np.bincount(inverse, minlength=len(first)).astype(np.int64)
-        return Distinct(matrix, weights, inverse, np.asarray(first, dtype=np.int64))
+        owner, code, times = self.occurrences
+        sums = np.zeros(len(owner) + 1, dtype=np.uint64)
+        np.cumsum(mixed(code << _COUNT_BITS | times), out=sums[1:])
+        edges = np.searchsorted(owner, np.arange(len(self) + 1))
+        _, first, inverse = np.unique(
+            sums[edges[1:]] - sums[edges[:-1]], return_index=True, return_inverse=True
+        )
+        order = np.argsort(first)  # of appearance
+        first, inverse = first[order], np.argsort(order)[inverse]
+        counts = np.zeros((len(first), len(self.vocabulary)), dtype=np.int64)
+        for row, window in enumerate(first.tolist()):
+            held = slice(edges[window], edges[window + 1])
+            counts[row, code[held]] = times[held]
+        return Distinct(counts, np.bincount(inverse, minlength=len(first)), inverse, first)
 
     @cached_property
     def severities(self) -> NDArray[np.int64]:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from logad.contracts import Detector, Scores, State
 from logad.detectors._phrases import quoted, times
-from logad.features import VALUES, binned, mixed
+from logad.features import VALUES, binned
+from logad.hashing import mixed
 from logad.reference import Waits, usual_waits
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import Windows
