@@ -34,6 +34,7 @@ class Change:
     incident: Incident
     at: datetime  # on the log's clock
     verdicts: tuple[str, ...] = ()
+    doubt: float | None = None  # the probability of a false alarm, where somebody asks
 
 
 def fingerprint(verdict: Verdict) -> str:
