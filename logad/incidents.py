@@ -34,7 +34,8 @@ class Change:
     incident: Incident
     at: datetime  # on the log's clock
     verdicts: tuple[str, ...] = ()
-    doubt: float | None = None  # the probability of a false alarm, where somebody asks
+    doubt: float | None = None  # share of incidents as strange that are false alarms, by the tails
+    relevance: float | None = None  # probability that a person calls it an anomaly, where labels tell
 
 
 def fingerprint(verdict: Verdict) -> str:

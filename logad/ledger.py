@@ -210,6 +210,10 @@ class Ledger:
         row = self._db.execute("SELECT count(*), coalesce(sum(anomalous), 0) FROM verdicts").fetchone()
         return int(row[0]), int(row[1])
 
+    def scores(self) -> list[float]:
+        """The scores of the anomalous verdicts, in order."""
+        return [row[0] for row in self._db.execute("SELECT score FROM verdicts WHERE anomalous ORDER BY seq")]
+
     # Incidents and what is sent -------------------------------------------------------------------
 
     def incidents(
