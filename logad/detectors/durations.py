@@ -1,6 +1,6 @@
 """Finds sessions in which a step took far longer than it usually does."""
 
-from typing import ClassVar, Final, NamedTuple, Self
+from typing import Any, ClassVar, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,23 +57,22 @@ class Durations(Detector):
         whole = bool(len(known)) and not (known % _SECOND).any()
         self._grain = 1.0 if whole else LEAST_SECONDS
         steps = _steps(windows)
-        waits = self._logarithm(steps.seconds)
-        order = np.lexsort((waits, steps.pair))
-        pairs, begins, counts = np.unique(steps.pair[order], return_index=True, return_counts=True)
-        sessions = np.unique(np.stack([steps.pair, steps.owner]), axis=1)[0]
-        enough = np.searchsorted(sessions, pairs, "right") - np.searchsorted(sessions, pairs) >= FEWEST
-        pairs, begins, counts = pairs[enough], begins[enough], counts[enough]
-        waits = waits[order]
-        centre = waits[begins + (counts - 1) // 2]
-        high = waits[begins + ((counts - 1) * QUANTILE).astype(np.int64)]
-        spread = np.maximum((high - centre) / _NORMAL, LEAST_SPREAD)
-        excess, beyond = np.zeros(len(pairs)), np.zeros(len(pairs))
-        for at, (begin, count) in enumerate(zip(begins.tolist(), counts.tolist(), strict=True)):
-            off = (waits[begin : begin + count] - centre[at]) / spread[at] - _NORMAL
-            off = off[off > 0]
-            excess[at], beyond[at] = off.sum(), len(off)
+        every, place = _ranked(steps.pair, len(windows.vocabulary))
+        order = np.argsort(place, kind="stable")
+        ends = np.cumsum(np.bincount(place, minlength=len(every)))
+        waits, owners = self._logarithm(steps.seconds)[order], steps.owner[order]
+        found = []
+        for at, (begin, end) in enumerate(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=False)):
+            if 1 + np.count_nonzero(np.diff(owners[begin:end])) < FEWEST:
+                continue
+            mine = np.sort(waits[begin:end])
+            centre = mine[(len(mine) - 1) // 2]
+            spread = max((mine[int((len(mine) - 1) * QUANTILE)] - centre) / _NORMAL, LEAST_SPREAD)
+            off = (mine - centre) / spread - _NORMAL
+            found.append((at, centre, spread, off[off > 0].sum(), (off > 0).sum()))
+        kept, centre, spread, excess, beyond = np.asarray(found).reshape(-1, 5).T
         common = (excess.sum() + 1.0) / (beyond.sum() + 1.0)
-        self._pairs = pairs
+        self._pairs = every[kept.astype(np.int64)]
         self._usual = np.column_stack([centre, spread, (excess + PRIOR * common) / (beyond + PRIOR)])
         return self
 
@@ -157,6 +156,24 @@ class Durations(Detector):
 
 
 _WIDTH: Final = 1 << 31  # templates that a pair of them can tell apart
+
+
+def _ranked(pair: NDArray[np.int64], templates: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """The distinct pairs, ascending, and the place among them of each."""
+    if templates**2 > len(pair):
+        every, place = np.unique(pair, return_inverse=True)
+        return every, _small(place)
+    before, after = np.divmod(pair, _WIDTH)
+    dense = before * templates + after
+    there = np.bincount(dense, minlength=templates**2) > 0
+    found = np.flatnonzero(there)
+    place = (np.cumsum(there) - 1)[dense]
+    return found // templates * _WIDTH + found % templates, _small(place)
+
+
+def _small(places: NDArray[np.int64]) -> NDArray[Any]:
+    """The same in 16 bits where they fit, which are sorted by their digits."""
+    return places.astype(np.uint16) if places.max(initial=0) < 1 << 16 else places
 
 
 def _steps(windows: Windows) -> _Steps:
