@@ -45,11 +45,12 @@ def by_window(records: pl.DataFrame, window: NDArray[np.uint32]) -> pl.DataFrame
     moment = records["time"].dt.epoch("us").fill_null(records[MARK])
     if "_place" in rows.columns:
         rows = rows.drop("service", "stream", MARK, "_span")  # the less there is, the faster it is sorted
+    small = window.astype(np.uint16) if window.max() < _SMALL else window  # these are sorted by their digits
     if not moment.is_sorted():
-        return rows.sort("_window", moment, maintain_order=True)
+        order = np.argsort(moment.to_numpy(), kind="stable")  # most are in order
+        return rows[order[np.argsort(small[order], kind="stable")]]
     if (window[1:] >= window[:-1]).all():
         return rows
-    small = window.astype(np.uint16) if window.max() < _SMALL else window  # these are sorted by their digits
     return rows[np.argsort(small, kind="stable")]
 
 

@@ -50,7 +50,7 @@ def test_a_step_that_takes_a_hundred_times_as_long_is_found_and_told(step):
 
 
 @given(st.integers(0, 1000), st.floats(0, 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_session_that_is_faster_is_never_stranger(seed, faster):
     windows = sessions(lognormal(120, seed))
     hurried = replace(windows, times=(windows.times * faster).astype(np.int64))

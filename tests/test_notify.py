@@ -380,7 +380,7 @@ def test_an_address_that_is_none_fails_at_the_start(address):
         EmailConfig(host="h", sender=address, recipients=["a@b.c"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=HOSTILE_TEXT)
 def test_no_log_text_adds_a_header_to_a_mail(text):
     notifier = EmailNotifier(EmailConfig(host="h", sender="a@b.c", recipients=["a@b.c"]), RENDERER)

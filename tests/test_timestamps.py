@@ -56,7 +56,7 @@ SAMPLES = {
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
 @given(data=st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_text_that_holds_a_time_may_hold_one_of_its_format(form, data):
     written = data.draw(st.from_regex(re.compile(form.pattern, re.ASCII), fullmatch=True))
     assert form in timestamps.possible(["no time", f"service: [{written}] ready"])
@@ -139,7 +139,7 @@ def test_a_given_format_that_cannot_be_is_refused_in_words(text):
         timestamps.given(text)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=30) | st.sampled_from([t for texts in SAMPLES.values() for t in texts])))
 def test_no_text_makes_a_format_fail(texts):
     for form in FORMATS:
@@ -158,7 +158,7 @@ PIECES = st.sampled_from(
 
 @pytest.mark.parametrize("form", READ, ids=lambda form: form.name)
 @given(moments=st.lists(st.tuples(MOMENTS, PIECES, PIECES), min_size=1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_compiled_pass_reads_times_as_polars_does_or_leaves_them(form, moments):
     """What follows a time may belong to it: then nothing is read, and the other way is taken."""
     list(Shapes(worth_compiling=0).number(b"-"))
