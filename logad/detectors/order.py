@@ -1,0 +1,311 @@
+"""Finds sessions whose events came in an order that hardly any session has."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Final, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logad.contracts import Detector, PartConfig, Scores, State
+from logad.detectors._phrases import quoted
+from logad.durations import format_duration
+from logad.features import mixed
+from logad.reference import clean_windows
+from logad.types import AnomalyType, Contribution, WindowKind
+from logad.windows import NO_TIME, Windows
+
+OCCURRENCES: Final = 4  # of a template in a session that are steps of their own
+TEMPLATES: Final = 128  # the most frequent ones, whose order is learned
+PAIRS: Final = 20_000_000  # of steps that are looked at; fewer templates are learned where there are more
+FEWEST: Final = 50  # sessions that make a rule of two steps
+LOOSE: Final = 0.05  # share of them that may break it, in whatever way, or it is none
+SLIGHT: Final = 0.1  # of how far apart two steps are at least: so much may clocks and writers confuse
+LEAST: Final = 1.28  # standard deviations below the mean logarithm: nine in ten are farther apart
+RARE: Final = 0.002  # share of sessions that may break a rule in earnest; as for templates (`reference.SUPPORT`)
+MANY: Final = 2  # templates that are out of place; each one more would need so much support again
+AT_MOST: Final = 0.1  # however many are
+TOLD: Final = 5
+_AT_ONCE: Final = 1 << 21  # pairs that are looked at together
+_SECOND: Final = 1_000_000
+
+
+class _Steps(NamedTuple):
+    """The first few events of each known template in some windows, in order; arrays (steps,)."""
+
+    event: NDArray[np.int64]  # where it stands in the windows
+    symbol: NDArray[np.int64]  # template and occurrence
+    offsets: NDArray[np.int64]  # (windows + 1,)
+
+
+class _Broken(NamedTuple):
+    """Rules that one session breaks in earnest; arrays (rules,)."""
+
+    row: int
+    cell: NDArray[np.int64]  # the symbol that came first and the other one
+    first: NDArray[np.int64]  # places in the session
+    second: NDArray[np.int64]
+
+
+class Order(Detector):
+    """How much rarer than bearable the broken rule of order is that hardly any session breaks, as a logarithm.
+
+    Of any two steps (a template and its how-manieth time in the session) that nearly always come in one
+    order, that is a rule. A session breaks it in earnest where they come the other way round, and not just
+    within what clocks and writers confuse: a small part of the time that usually lies between them. What is
+    broken so is judged by the share of sessions that break the same rule; the more templates are out of
+    place, the more sessions would have to agree that they may be. Where normal sessions break rules of
+    their own each (Good and Turing: as often as rules broken once are seen), one more says nothing.
+    A session that is cut short breaks no rule.
+    """
+
+    name: ClassVar[str] = "order"
+    kinds: ClassVar[frozenset[WindowKind]] = frozenset({WindowKind.SESSION})
+
+    def __init__(self, config: PartConfig, seed: int = 0) -> None:
+        super().__init__(config, seed)
+        self._codes = np.zeros(0, dtype=np.int64)  # of the templates whose order is known, ascending
+        self._rules = np.zeros(0, dtype=np.int64)  # cells (first, second) that break a rule, ascending
+        self._both = np.zeros(0)  # of each: sessions that have both steps
+        self._breaking = np.zeros(0)  # sessions that break it in earnest
+        self._apart = np.zeros(0)  # seconds that usually lie between at least
+        self._noise = np.zeros(2)  # share of normal sessions that break a rule of their own; how one more goes on
+
+    def fit(self, windows: Windows) -> Self:
+        """Learn which steps come before which, and how often that is otherwise."""
+        normal = windows.take(np.flatnonzero(clean_windows(windows)))
+        self._codes, self._rules = _common(normal), np.zeros(0, dtype=np.int64)
+        self._learn(normal)
+        broken = list(self._broken(normal))
+        cells = np.concatenate([each.cell for each in broken]) if broken else self._rules[:0]
+        self._breaking = np.bincount(self._at(cells), minlength=len(self._rules)).astype(np.float64)
+        alone, further = 0, 0
+        for each in broken:
+            shares, moved = self._weighed(each)
+            if shares.min() < RARE and self._breaking[self._at(each.cell[shares.argmin()])] <= 1:
+                alone += moved <= MANY
+                further += moved == MANY
+        self._noise = np.asarray([alone / max(len(normal), 1), (further + 1) / (alone + 2)])
+        return self
+
+    def score(self, windows: Windows) -> Scores:
+        """ln(need / probability): above 0, too few sessions are in such disorder."""
+        probability, need = self._tails(windows)
+        return np.asarray(np.log(need / probability))
+
+    def tail_probabilities(self, windows: Windows) -> Scores:
+        """The share of sessions that break the session's rarest rule, and of those that break any by chance."""
+        return self._tails(windows)[0]
+
+    def needs(self, windows: Windows) -> Scores:
+        """The share of sessions below which each session's disorder is an alarm."""
+        return self._tails(windows)[1]
+
+    def explain(self, windows: Windows, row: int) -> tuple[Contribution, ...]:
+        """One contribution for each two templates that came in the wrong order, the rarest first."""
+        told: dict[tuple[int, int], Contribution] = {}
+        for broken in self._broken(windows.take([row])):
+            shares, moved = self._weighed(broken)
+            both = self._both[self._at(broken.cell)]
+            for at in np.lexsort((-both, shares)).tolist():
+                first, second = np.divmod(broken.cell[at], self._symbols)
+                pair = int(first) // OCCURRENCES, int(second) // OCCURRENCES
+                if len(told) == TOLD:
+                    break
+                if pair not in told and pair[::-1] not in told:
+                    more = f"; {moved} kinds of step are out of place" if moved > MANY and not told else ""
+                    weight = -float(np.log(shares[at]))
+                    told[pair] = self._told(windows, row, broken, at, (weight, more))
+        return tuple(told.values())
+
+    def state(self) -> State:
+        """The rules, and how often they are broken."""
+        return {
+            "codes": self._codes,
+            "rules": self._rules,
+            "both": self._both,
+            "breaking": self._breaking,
+            "apart": self._apart,
+            "noise": self._noise,
+        }
+
+    def restore(self, state: State) -> Self:
+        """Take the arrays back."""
+        self._codes, self._rules, self._both = state["codes"], state["rules"], state["both"]
+        self._breaking, self._apart, self._noise = state["breaking"], state["apart"], state["noise"]
+        return self
+
+    @property
+    def _symbols(self) -> int:
+        return len(self._codes) * OCCURRENCES
+
+    def _learn(self, windows: Windows) -> None:
+        """Which steps come before which in distinct sequences, and how far apart they are."""
+        steps = _steps(windows, self._codes)
+        _, sample, weights = np.unique(_signatures(windows), return_index=True, return_counts=True)
+        cells = self._symbols**2
+        before, total, squares = np.zeros(cells), np.zeros(cells), np.zeros(cells)
+        grain = _grain(windows)
+        for chunk, first, second in _pairs(steps, sample):
+            cell = steps.symbol[first] * self._symbols + steps.symbol[second]
+            many = weights[chunk].astype(np.float64)
+            gap = np.log(_gap(windows, steps.event[first], steps.event[second]) + grain)
+            before += np.bincount(cell, many, cells)
+            total += np.bincount(cell, many * gap, cells)
+            squares += np.bincount(cell, many * gap**2, cells)
+        mean = total / np.maximum(before, 1)
+        spread = np.sqrt(np.maximum(squares / np.maximum(before, 1) - mean**2, 0))
+        apart = np.where(before > 0, np.maximum(np.exp(mean - LEAST * spread) - grain, 0), 0)
+        apart, wrong = (each.reshape(self._symbols, self._symbols) for each in (apart, before))
+        both = wrong + wrong.T
+        self._rules = np.flatnonzero((both >= FEWEST) & (wrong <= LOOSE * both))
+        self._both, self._apart = both.ravel()[self._rules], apart.T.ravel()[self._rules]
+
+    def _at(self, cell: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.searchsorted(self._rules, cell)
+
+    def _broken(self, windows: Windows) -> Iterator[_Broken]:
+        """What each session breaks in earnest, for those that do; sessions of one sequence together."""
+        if not len(self._rules):
+            return
+        steps = _steps(windows, self._codes)
+        _, sample, inverse = np.unique(_signatures(windows), return_index=True, return_inverse=True)
+        by_sequence = np.argsort(inverse, kind="stable")
+        bounds = np.searchsorted(inverse[by_sequence], np.arange(len(sample) + 1))
+        for chunk, first, second in _pairs(steps, sample):
+            cell = steps.symbol[first] * self._symbols + steps.symbol[second]
+            at = np.minimum(self._at(cell), len(self._rules) - 1)
+            wrong = np.flatnonzero(self._rules[at] == cell)
+            owner, at, first, second = chunk[wrong], at[wrong], first[wrong], second[wrong]
+            begins = np.flatnonzero(np.diff(owner, prepend=-1))
+            for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), len(owner)], strict=True):
+                sequence, rules = int(owner[begin]), at[begin:end]
+                start = windows.offsets[sample[sequence]]
+                places = (steps.event[each[begin:end]] - start for each in (first, second))
+                earlier, later = places
+                rows = by_sequence[bounds[sequence] : bounds[sequence + 1]]
+                base = windows.offsets[rows][:, None]
+                gap = _gap(windows, base + earlier, base + later)
+                earnest = gap >= SLIGHT * self._apart[rules]
+                for row in np.flatnonzero(earnest.any(axis=1)).tolist():
+                    kept = earnest[row]
+                    yield _Broken(int(rows[row]), self._rules[rules[kept]], earlier[kept], later[kept])
+
+    def _weighed(self, broken: _Broken) -> tuple[NDArray[np.float64], int]:
+        """The share of sessions that break each rule, and how many templates are out of place.
+
+        Seen once is never: it may be the session itself.
+        """
+        at = self._at(broken.cell)
+        shares = (np.maximum(self._breaking[at], 1) - 0.5) / (self._both[at] + 1)
+        rare = broken.cell[shares < AT_MOST]
+        templates = (np.unique(each // OCCURRENCES) for each in np.divmod(rare, self._symbols))
+        return shares, min(map(len, templates))
+
+    def _tails(self, windows: Windows) -> tuple[Scores, Scores]:
+        probability, need = np.ones(len(windows)), np.full(len(windows), RARE)
+        by_chance, further = self._noise.tolist()
+        for broken in self._broken(windows):
+            shares, moved = self._weighed(broken)
+            chance = by_chance * further ** (moved - 1)
+            probability[broken.row] = min(1.0, shares.min() + chance)
+            need[broken.row] = min(AT_MOST, RARE * max(1, moved - MANY))
+        return probability, need
+
+    def _told(
+        self, windows: Windows, row: int, broken: _Broken, at: int, weight: tuple[float, str]
+    ) -> Contribution:
+        first, second = (int(each) for each in np.divmod(broken.cell[at], self._symbols))
+        places = int(broken.first[at]), int(broken.second[at])
+        start = int(windows.offsets[row])
+        gap = float(_gap(windows, *(np.asarray([start + place]) for place in places))[0])
+        early, late = self._named(windows, first), self._named(windows, second)
+        rule = int(self._at(broken.cell[at]))
+        both, otherwise = int(self._both[rule]), int(self._breaking[rule])
+        sessions = f"all {both:,}" if otherwise <= 1 else f"{both - otherwise:,} of {both:,}"
+        how_far = f" {format_duration(gap)}" if gap >= 1 else ""
+        return Contribution(
+            weight[0],
+            f"{early} came{how_far} before {late}; in {sessions} sessions that have both it comes after{weight[1]}",
+            AnomalyType.COLLECTIVE,
+            int(self._codes[first // OCCURRENCES]),
+            f"after {late}",
+            f"before {late}",
+            places,
+        )
+
+    def _named(self, windows: Windows, symbol: int) -> str:
+        template, occurrence = divmod(symbol, OCCURRENCES)
+        name = quoted(windows, int(self._codes[template]))
+        return f"{('', 'the second ', 'the third ', 'the fourth ')[occurrence]}{name}"
+
+
+def _common(windows: Windows) -> NDArray[np.int64]:
+    """The templates that enough sessions have, the most frequent if these are too many, ascending."""
+    owner, code, times = windows.occurrences
+    sessions = np.bincount(code, minlength=len(windows.vocabulary))
+    ranked = np.argsort(-sessions, kind="stable")[:TEMPLATES]
+    ranked = ranked[sessions[ranked] >= FEWEST]
+    distinct = np.unique(_signatures(windows), return_index=True)[1]
+    chosen = np.isin(owner, distinct)
+    owner, code, times = owner[chosen], code[chosen], np.minimum(times[chosen], OCCURRENCES)
+    while len(ranked):
+        steps = np.bincount(owner, times * np.isin(code, ranked))
+        if (steps**2).sum() <= 2 * PAIRS:
+            break
+        ranked = ranked[: len(ranked) // 2]
+    return np.sort(ranked).astype(np.int64)
+
+
+def _signatures(windows: Windows) -> NDArray[np.uint64]:
+    """One number a window, equal for equal sequences of events, shape (windows,)."""
+    place = np.arange(len(windows.events)) - windows.offsets[windows.owner]
+    tokens = mixed(place * (1 << 31) + windows.events)
+    sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(tokens, dtype=np.uint64)])
+    return np.asarray(sums[windows.offsets[1:]] - sums[windows.offsets[:-1]])
+
+
+def _steps(windows: Windows, codes: NDArray[np.int64]) -> _Steps:
+    """The first OCCURRENCES events of each of the templates in each window."""
+    if not len(codes):
+        return _Steps(codes, codes, np.zeros(len(windows) + 1, dtype=np.int64))
+    template = np.minimum(np.searchsorted(codes, windows.events), len(codes) - 1)
+    event = np.flatnonzero(codes[template] == windows.events)
+    key = windows.owner[event] * len(codes) + template[event]
+    order = np.argsort(key, kind="stable")
+    begins = np.flatnonzero(np.diff(key[order], prepend=-1))
+    occurrence = np.empty(len(event), dtype=np.int64)
+    occurrence[order] = np.arange(len(event)) - np.repeat(begins, np.diff(np.append(begins, len(event))))
+    kept = occurrence < OCCURRENCES
+    event, occurrence = event[kept], occurrence[kept]
+    offsets = np.searchsorted(event, windows.offsets)
+    return _Steps(event, template[event] * OCCURRENCES + occurrence, offsets)
+
+
+def _pairs(
+    steps: _Steps, rows: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    """Every two steps of each of the windows, some windows at a time: which of `rows`, earlier, later."""
+    many = np.diff(steps.offsets)[rows]
+    total = np.cumsum(many * (many - 1) // 2)
+    for chosen in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(total // _AT_ONCE)) + 1):
+        lengths = many[chosen]
+        owner = np.repeat(chosen, lengths)
+        place = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        later = np.repeat(lengths, lengths) - place - 1
+        spot = steps.offsets[rows[owner]] + place
+        first = np.repeat(spot, later)
+        nth = np.arange(len(first)) - np.repeat(np.cumsum(later) - later, later)
+        yield np.repeat(owner, later), first, first + 1 + nth
+
+
+def _gap(windows: Windows, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Seconds from one event to another; 0 where either has no time, or the clock went back."""
+    begin, end = windows.times[first], windows.times[second]
+    known = (begin != NO_TIME) & (end != NO_TIME)
+    return np.where(known, np.maximum(end - begin, 0), 0) / _SECOND
+
+
+def _grain(windows: Windows) -> float:
+    """Half of what the times are rounded to, in seconds."""
+    known = windows.times[windows.times != NO_TIME]
+    return 0.0005 if len(known) and (known % _SECOND).any() else 0.5
