@@ -24,6 +24,16 @@ def binned(counts: NDArray[np.int64]) -> NDArray[np.int8]:
     return np.where(counts <= _EXACT, counts, 3 + exponent).astype(np.int8)
 
 
+def doubled(value: int) -> int:
+    """The value of a count that is twice, and one more, the largest that has this value.
+
+    >>> [doubled(value) for value in (0, 1, 4, 5)]
+    [1, 3, 6, 6]
+    """
+    largest = value if value <= _EXACT else 2 ** (value - 2) - 1
+    return int(binned(np.array([2 * largest + 1]))[0])
+
+
 def signatures(values: NDArray[np.int8] | NDArray[np.bool_]) -> NDArray[np.uint64]:
     """One 64-bit number per row of small values, equal for equal rows; a row of zeros has 0.
 

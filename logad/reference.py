@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logad.contracts import State
-from logad.features import VALUES, binned, prefix_signatures, signatures
+from logad.features import VALUES, binned, doubled, prefix_signatures, signatures
 from logad.hashing import mixed
+from logad.together import always_together, lacking
 from logad.types import WindowKind
 from logad.windows import NO_TIME, Windows
 
@@ -20,6 +21,10 @@ CHANGED: Final = 0.01
 
 NEED_AT_MOST: Final = 0.10
 """However many templates deviate together, this share of sessions makes it normal."""
+
+COMPLETE_AT_MOST: Final = 0.05
+"""The same where nothing is missing and nothing new warns: no way that one session in twenty goes to its end
+is an anomaly. Chosen by that thought; kinds of trace of a microservice system showed the need, unlabelled."""
 
 KIND_SHARE: Final = 0.01
 """Share of sessions with one template set that opens a kind of session."""
@@ -77,6 +82,7 @@ class NormalCore:
     admitted: NDArray[np.bool_]  # (kinds, templates, VALUES) the normal values
     deviant_keys: NDArray[np.uint64]  # sorted; of kind and deviation together
     deviant_sessions: NDArray[np.int64]
+    tied: NDArray[np.int64]  # (pairs, 3): kind, and templates that its sessions have both or neither of
     vector_keys: NDArray[np.uint64]  # sorted; of kind and vector of core sessions
     vector_ranks: NDArray[np.float64]  # share of core sessions with a vector at most as frequent
 
@@ -94,17 +100,20 @@ class NormalCore:
         kind = joins(values > 0, core.sets)
         deviates = np.zeros(values.shape, dtype=np.bool_)
         need = np.zeros(len(values))
-        columns = np.arange(values.shape[1])
         for k in range(len(core.sets)):
             rows = np.flatnonzero(kind == k)
-            deviates[rows] = ~core.admitted[k, columns, values[rows]]
-            need[rows] = needed(deviates[rows], core.admitted[k], severities)
+            deviates[rows] = _deviating(values[rows], core.admitted[k], core.tied_in(k))
+            need[rows] = needed(deviates[rows], values[rows] == 0, core.admitted[k], severities)
         sizes = np.maximum(core.sessions[kind], 1)
         seen = _looked_up(_keyed(kind, signatures(deviates)), self.deviant_keys, self.deviant_sessions)
         ranks = _looked_up(_keyed(kind, signatures(values)), self.vector_keys, self.vector_ranks)
         within = ~deviates.any(axis=1)
         probability = np.where(within, np.maximum(ranks, 1 / sizes), np.maximum(seen, 1) / sizes)
         return Deviations(kind, values, deviates, np.minimum(probability, 1.0), need)
+
+    def tied_in(self, kind: int) -> NDArray[np.int64]:
+        """Pairs of templates that normal sessions of a kind have both or neither of, shape (pairs, 2)."""
+        return self.tied[self.tied[:, 0] == kind, 1:]
 
     def widened(self, templates: int) -> "NormalCore":
         """The same core over a larger vocabulary, of whose new templates only 0 is normal."""
@@ -120,6 +129,7 @@ class NormalCore:
             np.concatenate([self.admitted, admitted], axis=1),
             self.deviant_keys,
             self.deviant_sessions,
+            self.tied,
             self.vector_keys,
             self.vector_ranks,
         )
@@ -186,6 +196,12 @@ def grow(counts: NDArray[np.int64], weights: NDArray[np.int64], severities: NDAr
         admitted[k] = _admitted(values[rows], weights[rows], severities)
     columns = np.arange(values.shape[1])
     deviates = ~admitted[kind[:, None], columns, values]
+    tied = [np.zeros((0, 3), dtype=np.int64)]
+    for k in range(len(sets)):
+        rows = np.flatnonzero((kind == k) & ~deviates.any(axis=1))
+        pairs = always_together(values[rows] > 0, weights[rows])
+        deviates[rows] = lacking(values[rows] > 0, pairs)
+        tied.append(np.pad(pairs, ((0, 0), (1, 0)), constant_values=k))
     inside = ~deviates.any(axis=1)
     sessions = np.bincount(kind, weights, len(sets)).astype(np.int64)
     core_sessions = np.bincount(kind[inside], weights[inside], len(sets)).astype(np.int64)
@@ -195,7 +211,15 @@ def grow(counts: NDArray[np.int64], weights: NDArray[np.int64], severities: NDAr
     ranks = _ranks(kind[inside], weights[inside])
     by_key = np.argsort(vector_keys)
     return NormalCore(
-        sets, sessions, core_sessions, admitted, deviant_keys, deviant, vector_keys[by_key], ranks[by_key]
+        sets,
+        sessions,
+        core_sessions,
+        admitted,
+        deviant_keys,
+        deviant,
+        np.concatenate(tied),
+        vector_keys[by_key],
+        ranks[by_key],
     )
 
 
@@ -228,13 +252,29 @@ def joins(present: NDArray[np.bool_], sets: NDArray[np.bool_]) -> NDArray[np.int
 
 
 def needed(
-    deviates: NDArray[np.bool_], admitted: NDArray[np.bool_], severities: NDArray[np.int64]
+    deviates: NDArray[np.bool_],
+    absent: NDArray[np.bool_],
+    admitted: NDArray[np.bool_],
+    severities: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """need(K) of each deviation (a row): the support that would make it normal, shape (rows,)."""
     known = admitted[:, 1:].any(axis=1)
     cost = np.where(known, CHANGED, SUPPORT[severities])
     largest = np.where(deviates, cost, 0.0).max(axis=1, initial=0.0)
-    return np.asarray(np.minimum(deviates @ cost, np.maximum(NEED_AT_MOST, largest)))
+    warns = ~known & (severities > 0)
+    incomplete = (deviates & (absent | warns)).any(axis=1)
+    most = np.where(incomplete, NEED_AT_MOST, COMPLETE_AT_MOST)
+    return np.asarray(np.minimum(deviates @ cost, np.maximum(most, largest)))
+
+
+def _deviating(
+    values: NDArray[np.int8], admitted: NDArray[np.bool_], tied: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """K(s): the templates whose value is not normal; where all are, those that others never come without."""
+    deviates = ~admitted[np.arange(values.shape[1]), values]
+    within = np.flatnonzero(~deviates.any(axis=1))
+    deviates[within] = lacking(values[within] > 0, tied)
+    return deviates
 
 
 def _admitted(
@@ -254,10 +294,11 @@ def _admitted(
         outside = np.flatnonzero(signature)
         _, first, inverse = np.unique(signature[outside], return_index=True, return_inverse=True)
         mass = np.bincount(inverse, weights[outside], len(first))
-        need = needed(deviates[outside[first]], admitted, severities)
+        examples = outside[first]
+        need = needed(deviates[examples], values[examples] == 0, admitted, severities)
         enough = (mass >= need * total) & (mass >= FEWEST)
         if not enough.any():
-            return admitted
+            return _bounded(admitted, values, weights)
         best = np.lexsort((first, -np.where(enough, mass, 0)))[0]
         members = outside[inverse == best]
         changed = np.flatnonzero(deviates[members[0]])
@@ -271,6 +312,19 @@ def _admitted(
 def _free_counts(admitted: NDArray[np.bool_]) -> None:
     """Where three or more distinct non-zero values are normal, any is (in place)."""
     admitted[admitted[:, 1:].sum(axis=1) >= FEWEST, 1:] = True
+
+
+def _bounded(
+    admitted: NDArray[np.bool_], values: NDArray[np.int8], weights: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Free counts only up to twice what is usual, if sessions are enough to tell how far counts reach."""
+    enough = SUPPORT[0] * float(weights.sum())
+    if enough < FEWEST:
+        return admitted
+    for column in np.flatnonzero(admitted[:, 1:].all(axis=1)):
+        reached = np.bincount(values[:, column], weights, VALUES)[::-1].cumsum()[::-1]
+        admitted[column, doubled(int(np.flatnonzero(reached >= enough)[-1])) + 1 :] = False
+    return admitted
 
 
 def _keyed(kind: NDArray[np.int64], signature: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -158,3 +158,47 @@ def test_the_reference_of_time_windows_leaves_out_rare_errors_and_gross_sizes():
     codes[9] = [0] * 2000
     windows = windows_of(codes, kind=WindowKind.TIME, vocabulary=vocabulary)
     assert np.flatnonzero(~clean_windows(windows)).tolist() == [7, 9]
+
+
+def test_a_template_that_never_comes_without_another_is_missed():
+    vectors = [[1, 3, 1, 1], [1, 3, 0, 0], [1, 3, 1, 0], [1, 3, 0, 1]]
+    counts = np.asarray(vectors)
+    core = grow(counts, np.asarray([600, 398, 1, 1]), CALM)
+    assert core.tied.tolist() == [[0, 2, 3]]
+    deviates = core.deviations(counts, CALM).deviates
+    assert [np.flatnonzero(row).tolist() for row in deviates] == [[], [], [3], [2]]
+
+
+@pytest.mark.parametrize("alone", [1, 3])
+def test_templates_that_come_alone_in_more_than_a_few_sessions_are_not_tied(alone):
+    vectors = [[1, 3, 1, 1], [1, 3, 0, 0], [1, 3, 1, 0]]
+    assert deviant(vectors, [600, 400 - alone, alone]) == [False, False, alone == 1]
+
+
+def test_nothing_is_tied_by_few_sessions():
+    assert deviant([[1, 3, 1, 1], [1, 3, 0, 0], [1, 3, 1, 0]], [900, 19, 1]) == [False, False, False]
+
+
+@pytest.mark.parametrize(("sessions", "told"), [(499, False), (500, True)])
+def test_a_free_count_far_beyond_all_others_is_told_where_sessions_are_many(sessions, told):
+    vectors = [[1, 2, 0, 0], [1, 4, 0, 0], [1, 7, 0, 0]]
+    beyond = [[1, 15, 0, 0], [1, 16, 0, 0]]
+    assert deviant(vectors, [sessions] * 3, judged=beyond) == [False, told]
+
+
+@pytest.mark.parametrize(("common", "odd"), [(55, False), (45, True)])
+def test_one_way_in_twenty_that_is_complete_is_normal_whatever_it_takes(common, odd):
+    usual, other = [1, 3, 1, 1, 1, 1, 1] + [0] * 6, [1, 2, 2, 2, 2, 2, 2] + [1] * 6
+    calm = np.zeros(13, dtype=np.int64)
+    assert deviant([usual, other], [1000 - common, common], calm) == [False, odd]
+
+
+@pytest.mark.parametrize("what", ["something is missing", "something new warns"])
+def test_one_way_in_twenty_is_not_normal_if(what):
+    usual, other = [1, 3, 1, 1, 1, 1, 1] + [0] * 6, [1, 2, 2, 2, 2, 2, 2] + [1] * 6
+    severities = np.zeros(13, dtype=np.int64)
+    if what == "something is missing":
+        other[1] = 0
+    else:
+        severities[12] = 1
+    assert deviant([usual, other], [945, 55], severities) == [False, True]

@@ -1,7 +1,7 @@
 """Finds sessions that deviate from the normal core in a way too few others do, and names the deviation."""
 
 from dataclasses import replace
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,10 +84,11 @@ class NormalCoreDetector(Detector):
         akin = self.core.widened(len(counts)).sets[kind] & (counts > 0)
         if counts.any() and not akin.any():  # unlike every kind: what it lacks of one of them says nothing
             codes = codes[counts[codes] > 0]
-        told = [
-            _told(windows, row, code, admitted[code], f"{sessions:,} normal sessions{kinship}")
-            for code in codes.tolist()
-        ]
+        normal = f"{sessions:,} normal sessions{kinship}"
+        told = []
+        for code in codes.tolist():
+            partner = self._partner(kind, code, counts)
+            told.append(_told(windows, row, (code, partner), admitted[code], normal))
         told.sort(key=lambda contribution: -contribution.weight)
         if told:
             alike = round(float(deviations.probability[0]) * int(self.core.sessions[kind]))
@@ -95,6 +96,13 @@ class NormalCoreDetector(Detector):
             rarity = f"; {alike:,} of {int(self.core.sessions[kind]):,} {what} like this"
             told[0] = replace(told[0], text=told[0].text + rarity)
         return tuple(told)
+
+    def _partner(self, kind: int, code: int, counts: NDArray[np.int64]) -> int | None:
+        """What a session has most of that never comes without this template, if it lacks this one."""
+        pairs = self.core.tied_in(kind)
+        mates = pairs[(pairs == code).any(axis=1)].sum(axis=1) - code
+        here = mates[counts[mates] > 0]
+        return None if counts[code] or not len(here) else int(here[np.argmax(counts[here])])
 
     def state(self) -> State:
         """The core's and the waits' arrays."""
@@ -107,8 +115,14 @@ class NormalCoreDetector(Detector):
         return self
 
 
-def _told(windows: Windows, row: int, code: int, admitted: NDArray[np.bool_], normal: str) -> Contribution:
-    """One deviating count in words; `normal` are the sessions it is compared with."""
+def _told(
+    windows: Windows, row: int, about: tuple[int, int | None], admitted: NDArray[np.bool_], normal: str
+) -> Contribution:
+    """A deviating count in words: that of a template, with one that never comes without it if it is missing.
+
+    `normal` are the sessions it is compared with.
+    """
+    code, partner = about
     events = windows.events[windows.span(row)]
     where = np.flatnonzero(events == code)
     count = len(where)
@@ -116,7 +130,11 @@ def _told(windows: Windows, row: int, code: int, admitted: NDArray[np.bool_], no
     expected = expected_counts(admitted)
     name = quoted(windows, code)
     severity = windows.vocabulary[code].severity
-    if count == 0:
+    if count == 0 and partner is not None and admitted[0]:
+        expected = expected_counts(admitted & (np.arange(len(admitted)) > 0))
+        sentence = f"never reached {name}; the {normal} that have {quoted(windows, partner)} have it too"
+        where = np.arange(len(events))[-1:]
+    elif count == 0:
         sentence = f"never reached {name}; the {normal} have it {_times(expected)}"
         where = np.arange(len(events))[-1:]  # where it stopped
     elif not known:
@@ -144,16 +162,35 @@ def expected_counts(admitted: NDArray[np.bool_]) -> str:
     >>> admitted[[0, 3]] = True
     >>> expected_counts(admitted)
     '0 or 3'
+    >>> admitted[1:7] = True
+    >>> expected_counts(admitted)
+    '0 to 15'
     """
     values = np.flatnonzero(admitted)
     if admitted[1:].all():
         return "any number of times" if admitted[0] else "1 or more"
-    exact = 5
-    spans = [
-        str(value) if value < exact else f"{max(5, 2 ** (value - 3))} to {2 ** (value - 2) - 1}"
-        for value in values.tolist()
-    ]
+    runs = np.split(values, np.flatnonzero(np.diff(values) > 1) + 1)
+    spans = []
+    for run in runs:
+        if len(run) >= _RUN:
+            spans.append(f"{_least(run[0])} to {_least(run[-1] + 1) - 1}")
+        else:
+            spans += [_span(value) for value in run.tolist()]
     return " or ".join([", ".join(spans[:-1]), spans[-1]] if len(spans) > 1 else spans)
+
+
+_RUN: Final = 3  # counts after one another that are told as a span
+
+
+def _least(value: int) -> int:
+    """The least count that has a binned value."""
+    exact = 5
+    return value if value < exact else max(exact, 2 ** (int(value) - 3))
+
+
+def _span(value: int) -> str:
+    least, most = _least(value), _least(value + 1) - 1
+    return str(least) if least == most else f"{least} to {most}"
 
 
 def _times(count: str) -> str:
