@@ -20,7 +20,7 @@ from logad.types import (
     WindowKind,
     WindowRef,
 )
-from logad.windows import WINDOW_SCHEMA, Windows
+from logad.windows import MOST_VALUES, WINDOW_SCHEMA, Windows
 
 START: Final = datetime(2026, 1, 5, tzinfo=UTC)
 SPAN_SECONDS: Final = 300
@@ -32,6 +32,7 @@ VOCABULARY: Final = (
     "session <*> closed",
     "retrying <*>",
 )
+_QUERY, _MISS = 1, 3  # of these, which tell a number
 FRESH: Final = ("disk <*> failed: input/output error", "panic: <*>")
 HOSTILE: Final = (
     "<!channel> *bold* <script>alert(1)</script> {{ 7 * 7 }} ${HOME} \x1b[31mred\x1b[0m \u202eright & `code`"
@@ -62,19 +63,22 @@ def normal_windows(kind: WindowKind, count: int = 120, seed: int = 1) -> Windows
 def with_anomaly(windows: Windows, kind: WindowKind) -> tuple[Windows, int]:
     """The windows with a blatant anomaly among them, and its row: fresh errors, a flood, few answers.
 
-    Of a session the last answer takes hours.
+    Of a session the last answer takes hours. What misses the cache is huge.
     """
     row = len(windows) * 3 // 4
     codes = [windows.events[windows.span(window)].tolist() for window in range(len(windows))]
     codes[row] = [*([0] * 20), len(VOCABULARY), 5, 5, len(VOCABULARY) + 1, *([3] * 80), len(VOCABULARY)]
-    if kind is not WindowKind.SESSION:
-        return windows_of(kind, codes, fresh=True), row
-    codes[row] += [0, 1, 2]
-    sessions = windows_of(kind, codes, fresh=True)
-    times = sessions.times.copy()
-    times[sessions.offsets[row + 1] - 1] += 20 * 3600 * 1_000_000
+    if kind is WindowKind.SESSION:
+        codes[row] += [0, 1, 2]
+    windows = windows_of(kind, codes, fresh=True)
+    assert windows.values is not None
+    values, times, span = windows.values.copy(), windows.times.copy(), windows.span(row)
+    values[span][windows.events[span] == _MISS] *= 1e4
+    if kind is WindowKind.SESSION:
+        times[span.stop - 1] += 20 * 3600 * 1_000_000
+    values.setflags(write=False)
     times.setflags(write=False)
-    return replace(sessions, times=times), row
+    return replace(windows, times=times, values=values), row
 
 
 def windows_of(kind: WindowKind, codes: Sequence[Sequence[int]], *, fresh: bool = True) -> Windows:
@@ -105,10 +109,13 @@ def windows_of(kind: WindowKind, codes: Sequence[Sequence[int]], *, fresh: bool 
         schema=WINDOW_SCHEMA,
     )
     rows = np.full(len(events), -1, dtype=np.int64)
-    for array in (offsets, events, times, rows):
+    values = np.full((len(events), MOST_VALUES), np.nan, dtype=np.float32)
+    told = np.isin(events, (_QUERY, _MISS))
+    values[told, 0] = 40 + (np.arange(len(events)) * 37 % 41)[told]
+    for array in (offsets, events, times, rows, values):
         array.setflags(write=False)
     records = pl.DataFrame(schema=RECORD_SCHEMA)
-    return Windows(kind, table, offsets, events, times, rows, vocabulary(fresh=fresh), records)
+    return Windows(kind, table, offsets, events, times, rows, vocabulary(fresh=fresh), records, values=values)
 
 
 def verdict(number: int = 0, text: str = "payments fell silent", score: float = 0.95) -> Verdict:
