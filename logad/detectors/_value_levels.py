@@ -1,0 +1,196 @@
+"""How high the numbers of a template usually are in a window of time, and windows in which that shifts."""
+
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from logad.contracts import State
+from logad.detectors._baseline import Floats, Ints
+from logad.detectors._value_ranges import Numbers, Ranges
+from logad.windows import Windows
+
+FEWEST: Final = 3  # numbers that make a level
+AGE: Final = 24  # levels of a series before one of them is judged
+MEMORY: Final = 288  # levels that the running mean and variance remember
+CLIP: Final = 4.0  # deviations from the middle at which a number counts no more
+LEARNED: Final = 3.0  # standard deviations beyond which a level teaches no more than that
+SUSPICIOUS: Final = 8.0  # -ln p above which a level teaches nothing until it lasts
+ACCEPTED: Final = 12  # such levels in a row are the new level
+LEAST_VARIANCE: Final = 1e-4
+MOST: Final = 300.0  # nats
+_ARRAYS: Final = ("keys", "middle", "spread", "within")
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Where each series stands in time."""
+
+    mean: Floats
+    variance: Floats  # between windows, beyond what so few numbers make
+    age: Floats  # levels seen
+    run: Floats  # suspicious levels in a row, negative where they are too low
+    sums: Floats  # of those levels
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """The series that have levels: numbers of a template in the windows of a service."""
+
+    keys: Ints  # (series,) of `_key`, ascending
+    middle: Floats  # (series,)
+    spread: Floats  # (series,)
+    within: Floats  # (series,): variance of the numbers of a window around their mean
+    start: Path  # before what was learned from
+    now: Path  # after what was seen last
+
+    @classmethod
+    def none(cls) -> "Levels":
+        """Of nothing."""
+        nothing = np.zeros(0)
+        path = Path(*(nothing for _ in fields(Path)))
+        return cls(np.zeros(0, dtype=np.int64), nothing, nothing, nothing, path, path)
+
+    def at(self, path: Path) -> "Levels":
+        """The same, later."""
+        return replace(self, now=path)
+
+    def series(self, ranges: Ranges, level: int) -> int:
+        """Of which numbers a series is the level."""
+        place = int(self.keys[level]) % max(len(ranges.index), 1)
+        return int(ranges.index[place])
+
+    def state(self) -> State:
+        """The arrays, named `level_...`."""
+        paths = {"start": self.start, "now": self.now}
+        return {
+            **{f"level_{name}": getattr(self, name) for name in _ARRAYS},
+            **{
+                f"level_{which}_{each.name}": getattr(path, each.name)
+                for which, path in paths.items()
+                for each in fields(Path)
+            },
+        }
+
+    @classmethod
+    def restored(cls, state: State) -> "Levels":
+        """From what `state` gave."""
+        start, now = (
+            Path(*(state[f"level_{which}_{each.name}"] for each in fields(Path)))
+            for which in ("start", "now")
+        )
+        keys, middle, spread, within = (state[f"level_{name}"] for name in _ARRAYS)
+        return cls(keys, middle, spread, within, start, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Levels of windows, by series and then in order of time."""
+
+    rows: Ints
+    series: Ints
+    means: Floats  # of the numbers, on the scale
+    many: Floats  # numbers
+
+
+def learned(windows: Windows, ranges: Ranges, service: Ints) -> Levels:
+    """The series of these windows that have enough levels, before and after them."""
+    numbers = ranges.numbers(windows)
+    mine = ranges.steady[numbers.series]
+    numbers = Numbers(numbers.events[mine], numbers.series[mine], numbers.values[mine])
+    scaled = ranges.scaled(numbers.series, numbers.values)
+    keys, series = np.unique(_keys(windows, ranges, service, numbers), return_inverse=True)
+    order = np.argsort(series, kind="stable")
+    parts = np.split(scaled[order], np.cumsum(np.bincount(series, minlength=len(keys)))[:-1])
+    quantiles = np.asarray([np.quantile(part, (0.1, 0.5, 0.9)) for part in parts if len(part)]).reshape(-1, 3)
+    spread = np.maximum((quantiles[:, 2] - quantiles[:, 0]) / 2.56, 0.05)
+    bare = replace(Levels.none(), keys=keys, middle=quantiles[:, 1], spread=spread)
+    kept = np.bincount(_measured(windows, ranges, service, bare)[0].series, minlength=len(keys)) >= AGE
+    bare = replace(bare, keys=keys[kept], middle=bare.middle[kept], spread=spread[kept])
+    measured, within = _measured(windows, ranges, service, bare)
+    start = _start(measured, within)
+    levels = replace(bare, within=within, start=start)
+    return levels.at(judged(levels, start, measured)[2])
+
+
+def measured(windows: Windows, ranges: Ranges, service: Ints, levels: Levels) -> Measured:
+    """The levels of known series in windows."""
+    return _measured(windows, ranges, service, levels)[0]
+
+
+def judged(levels: Levels, path: Path, measured: Measured) -> tuple[Floats, Floats, Path]:
+    """How far each level is from what was usual before it, how surprising that is, and what is usual then.
+
+    The first is on the scale of the numbers, the second in nats, 0 where too little was seen before.
+    """
+    off, nats = np.zeros(len(measured.rows)), np.zeros(len(measured.rows))
+    noise = (levels.within[measured.series] / measured.many + LEAST_VARIANCE).tolist()
+    means = measured.means.tolist()
+    places, begins = np.unique(measured.series, return_index=True)
+    edges = pairwise([*begins.tolist(), len(measured.rows)])
+    after = {each.name: getattr(path, each.name).copy() for each in fields(Path)}
+    for series, (begin, end) in zip(places.tolist(), edges, strict=True):
+        mean, variance, age, run, total = (float(column[series]) for column in after.values())
+        for at in range(begin, end):
+            gap, spread = means[at] - mean, variance + noise[at]
+            strange = min(gap * gap / spread / 2, MOST) if age >= AGE else 0.0
+            off[at], nats[at] = gap, strange
+            if strange > SUSPICIOUS:
+                sign = 1.0 if gap > 0 else -1.0
+                run, total = (run + sign, total + means[at]) if run * sign > 0 else (sign, means[at])
+                if abs(run) >= ACCEPTED:
+                    mean, run, total = total / abs(run), 0.0, 0.0
+                continue
+            run, total, age = 0.0, 0.0, age + 1
+            most = LEARNED * spread**0.5
+            gap = min(max(gap, -most), most)
+            share = max(1 / age, 1 / MEMORY)
+            mean += share * gap
+            variance = max(variance + share * (gap * gap - noise[at] - variance), 0.0)
+        for column, value in zip(after.values(), (mean, variance, age, run, total), strict=True):
+            column[series] = value
+    return off, nats, Path(**after)
+
+
+def _start(measured: Measured, within: Floats) -> Path:
+    """The middle of the first day's levels and how they spread, as if AGE of them had been seen."""
+    many = len(within)
+    edges = np.concatenate([[0], np.cumsum(np.bincount(measured.series, minlength=many))])
+    mean, variance = np.zeros(many), np.zeros(many)
+    for series in range(many):
+        mine = slice(edges[series], min(edges[series + 1], edges[series] + MEMORY))
+        levels = measured.means[mine]
+        mean[series] = np.median(levels)
+        noise = np.median(within[series] / measured.many[mine])
+        variance[series] = max((1.48 * np.median(np.abs(levels - mean[series]))) ** 2 - noise, 0.0)
+    nothing = np.zeros(many)
+    return Path(mean, variance, np.full(many, float(AGE)), nothing, nothing)
+
+
+def _keys(windows: Windows, ranges: Ranges, service: Ints, numbers: Numbers) -> Ints:
+    place = np.flatnonzero(ranges.index >= 0)[numbers.series]
+    keys: Ints = service[windows.owner[numbers.events]] * max(len(ranges.index), 1) + place
+    return keys
+
+
+def _measured(windows: Windows, ranges: Ranges, service: Ints, levels: Levels) -> tuple[Measured, Floats]:
+    """The levels of these windows, and the variance of numbers within windows by series."""
+    numbers, many = ranges.numbers(windows), len(levels.keys)
+    keys = _keys(windows, ranges, service, numbers)
+    place = np.minimum(np.searchsorted(levels.keys, keys), max(many - 1, 0))
+    known = np.flatnonzero(levels.keys[place] == keys if many else place < 0)
+    events, place = numbers.events[known], place[known]
+    scaled = ranges.scaled(numbers.series[known], numbers.values[known]) - levels.middle[place]
+    wide = CLIP * levels.spread[place]
+    scaled = np.clip(scaled, -wide, wide)
+    cells, cell = np.unique(place * max(len(windows), 1) + windows.owner[events], return_inverse=True)
+    counts = np.bincount(cell, minlength=len(cells)).astype(np.float64)
+    means = np.bincount(cell, scaled, minlength=len(cells)) / np.maximum(counts, 1)
+    series, rows = np.divmod(cells, max(len(windows), 1))
+    squares = np.bincount(place, (scaled - means[cell]) ** 2, minlength=many)
+    free = np.bincount(place, minlength=many) - np.bincount(series, minlength=many)
+    within = squares / np.maximum(free, 1)
+    enough = counts >= FEWEST
+    told = Measured(rows[enough], series[enough], means[enough], counts[enough])
+    return told, within
