@@ -4,7 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
+
+from pydantic import NonNegativeFloat, PositiveFloat, model_validator
 
 from logad.contracts import PartConfig
 from logad.steps import Alert
@@ -14,13 +16,35 @@ _TOLD: Final = frozenset({"opened", "worse", "reopened", "resolved"})
 """Changes worth a message; that an incident goes on is not."""
 
 
+_EVEN: Final = 0.5
+"""Where people's labels speak, what is likelier a false alarm than not does not leave at once."""
+
+
 class Config(PartConfig):
     """What is sent, and how often."""
 
-    budget_per_day: float | None = 5
+    budget_per_day: NonNegativeFloat | None = 5
     """Incidents a person accepts per day; those above it wait for the digest. None: no limit."""
+    cost_false_alarm: PositiveFloat | None = None
+    """What one false alarm costs; with `cost_miss` it takes the place of tiers and budget."""
+    cost_miss: PositiveFloat | None = None
+    """What one incident costs that nobody is told of, in the same unit."""
     digest_hours: float = 24
     """Hours of the log's time between two digests."""
+
+    @model_validator(mode="after")
+    def _both_costs(self) -> Self:
+        if (self.cost_false_alarm is None) != (self.cost_miss is None):
+            raise ValueError("found one of cost_false_alarm and cost_miss; expected both or none")
+        return self
+
+    def worth(self, doubt: float) -> bool:
+        """Whether to tell costs less than to be silent, given the probability of a false alarm.
+
+        >>> Config(cost_false_alarm=1, cost_miss=10).worth(0.8)
+        True
+        """
+        return doubt * (self.cost_false_alarm or 0.0) < (1 - doubt) * (self.cost_miss or 0.0)
 
 
 class Mutes(Protocol):
@@ -49,6 +73,16 @@ class Moved(Protocol):
         """When, on the log's clock."""
         ...
 
+    @property
+    def doubt(self) -> float | None:
+        """The share of incidents as strange that are false alarms, by the tail probabilities."""
+        ...
+
+    @property
+    def relevance(self) -> float | None:
+        """The probability that a person calls it an anomaly; None where labels do not tell."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -67,8 +101,11 @@ def decide(changes: Iterable[Moved], past: Sequence[Alert], mutes: Mutes, config
     """What the changes of incidents come to, given all alerts of the past; nothing is sent by this.
 
     An incident of severity `page` leaves at once while the day (UTC, on the log's clock) has budget, else it
-    waits for the digest; `digest` waits; `index` is only noted. An incident is told again when it becomes
-    worse, comes back, or, once it was told at once, is resolved. Scores and severities are not touched.
+    waits for the digest; `digest` waits; `index` is only noted. Where people's labels tell that it is more
+    likely a false alarm than not, `page` waits too, and spends nothing. Where costs are given, an incident
+    leaves at once if to be silent is expected to cost more, whatever its severity; the others that are `page`
+    wait. An incident is told again when it becomes worse, comes back, or, once it was told at once, is
+    resolved. Scores and severities are not touched.
     """
     told = {each.incident: each.tier for each in past if not each.muted}
     spent: defaultdict[date, set[str]] = defaultdict(set)
@@ -82,10 +119,10 @@ def decide(changes: Iterable[Moved], past: Sequence[Alert], mutes: Mutes, config
         before = told.get(incident.id)
         if kind not in _TOLD or (kind == "resolved" and before is not Severity.PAGE):
             continue
-        tier = incident.severity
+        tier = _tier(change, config)
         if kind == "resolved" or (before is Severity.PAGE and kind == "worse"):
             tier = Severity.PAGE
-        elif tier is Severity.PAGE:
+        elif tier is Severity.PAGE and config.cost_miss is None:
             others = len(spent[change.at.date()] - {incident.id})
             if config.budget_per_day is not None and others + 1 > config.budget_per_day:
                 tier = Severity.DIGEST
@@ -134,6 +171,30 @@ def per_day(alerts: Iterable[Alert]) -> dict[str, dict[str, int]]:
         }
         for day, tiers in sorted(told.items())
     }
+
+
+def false_share(tail_probability: float, judged: int, as_strange: int) -> float:
+    """How many of the windows that are as strange are false alarms, from 0 to 1.
+
+    Of so many windows `judged` so far, normal ones as strange are expected by the tail probability; so many
+    were seen (Benjamini and Hochberg 1995; Storey 2002, equation 2, with all windows taken as normal).
+
+    >>> false_share(0.0001, judged=2000, as_strange=4)
+    0.05
+    """
+    return min(1.0, tail_probability * judged / max(as_strange, 1))
+
+
+def _tier(change: Moved, config: Config) -> Severity:
+    """How an incident is told, before the budget."""
+    tier = change.incident.severity
+    doubt = change.doubt if change.relevance is None else 1 - change.relevance
+    if config.cost_miss is not None and doubt is not None:
+        if config.worth(doubt):
+            return Severity.PAGE
+        return Severity.DIGEST if tier is Severity.PAGE else tier
+    refused = change.relevance is not None and change.relevance < _EVEN
+    return Severity.DIGEST if tier is Severity.PAGE and refused else tier
 
 
 def _spends(alert: Alert) -> bool:

@@ -1,5 +1,6 @@
 """What closed windows lead to: verdicts, incidents, alerts and messages, as one step of the ledger."""
 
+from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,7 @@ class Consequences:
         notifiers: Mapping[str, Notifier],
         first_index: int,
     ) -> None:
+        """`first_index` is that of the next window that is judged."""
         self._options = options
         self._ledger = ledger
         self._mutes = mutes
@@ -43,16 +45,21 @@ class Consequences:
         self._redactor = Redactor(options.redaction)
         self._known: dict[str, Incident] = {}  # those that may still change
         self._alerts: list[Alert] | None = None  # all of the past; None: to be read
+        self._scores = sorted(round(score, 4) for score in ledger.scores())  # of anomalous windows so far
         self.index = first_index  # of the next window that is judged
 
     def of(self, closed: Sequence[Closed], now: datetime | None) -> Outcome:
         """Number, redact, group and decide; `now` is the watermark."""
         closed = sorted(closed, key=lambda each: (each.at, each.view, each.row))
-        verdicts = [self._numbered(each.verdict) for each in closed]
         self._known = self._live_incidents(now)
+        verdicts: list[Verdict] = []
         changes: list[incidents.Change] = []
-        for at, group in groupby(zip(closed, verdicts, strict=True), key=lambda pair: pair[0].at):
-            found = [verdict for _, verdict in group if verdict.anomalous]
+        for at, group in groupby(closed, key=lambda each: each.at):
+            told = [self._numbered(each.verdict) for each in group]
+            verdicts += told
+            found = [verdict for verdict in told if verdict.anomalous]
+            for verdict in found:
+                insort(self._scores, round(verdict.score, 4))
             if found:
                 moment = datetime.fromtimestamp(at / 1e6, UTC) if at else None
                 changes += self._grouped(found, moment)
@@ -88,7 +95,14 @@ class Consequences:
     def _grouped(self, verdicts: Sequence[Verdict], moment: datetime | None) -> list[incidents.Change]:
         changes = incidents.group(list(self._known.values()), verdicts, moment, self._options.incidents)
         self._known.update({change.incident.id: change.incident for change in changes})
-        return changes
+        return [self._weighed(change) for change in changes]
+
+    def _weighed(self, change: incidents.Change) -> incidents.Change:
+        """With how doubtful it is, by all windows judged so far, and what people's labels tell of it."""
+        worst = change.incident.worst
+        told = worst.as_dict()  # in as many digits as the ledger keeps: a restart tells the same
+        as_strange = len(self._scores) - bisect_left(self._scores, told["score"])
+        return replace(change, doubt=alerting.false_share(told["tail_probability"], self.index, as_strange))
 
     def _live_incidents(self, now: datetime | None) -> dict[str, Incident]:
         """Those that may still change, as they stand: a person may have muted one meanwhile."""

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any, Final, Unpack
 
 from logad import registry, stream
+from logad.alerting import Config as AlertingConfig
+from logad.choices import Choice, choices
 from logad.contracts import Clock, Notifier, Sink
 from logad.durations import parse_duration
 from logad.errors import UsageError
+from logad.incidents import Change
 from logad.ledger import Ledger
 from logad.options import ReadOptions
 from logad.preparation import LEDGER, Setup
@@ -56,6 +59,7 @@ class BacktestResult:
     verdicts: tuple[Verdict, ...]
     summary: StreamSummary
     stats: Mapping[str, Any]
+    choices: tuple[Choice, ...]  # what other budgets and costs would have meant
 
 
 def watch(  # noqa: PLR0913  (one parameter an option)
@@ -67,6 +71,8 @@ def watch(  # noqa: PLR0913  (one parameter an option)
     output: str | Path | None = None,
     warmup: str | None = None,
     alert_budget: str | None = None,
+    cost_false_alarm: float | None = None,
+    cost_miss: float | None = None,
     on_event: Callable[[Event], None] = lambda _event: None,
     write: Callable[[str], object] | None = None,
     clock: Clock = WALL,
@@ -88,9 +94,9 @@ def watch(  # noqa: PLR0913  (one parameter an option)
         raise UsageError("watch", "no source", "a SOURCE, or `sources:` in the configuration")
     if from_ not in ("start", "end"):
         raise UsageError("--from", from_, "start or end")
-    arranged = _arranged(setup, warmup, alert_budget)
+    alerting = _alerting(setup, alert_budget, cost_false_alarm, cost_miss)
     arranged = replace(
-        arranged,
+        _arranged(setup, warmup, alerting),
         follow=True,
         from_end=from_ == "end",
         until_idle_seconds=None if until_idle is None else _seconds("--until-idle", until_idle),
@@ -123,11 +129,13 @@ def watch(  # noqa: PLR0913  (one parameter an option)
     return WatchResult(replace(summary, unread=unread), setup.telemetry.as_dict())
 
 
-def backtest(
+def backtest(  # noqa: PLR0913  (one parameter an option)
     *sources: str | Path,
     every: bool = False,
     warmup: str | None = None,
     alert_budget: str | None = None,
+    cost_false_alarm: float | None = None,
+    cost_miss: float | None = None,
     on_event: Callable[[Event], None] = lambda _event: None,
     telemetry: Telemetry | None = None,
     **options: Unpack[ReadOptions],
@@ -151,7 +159,15 @@ def backtest(
     opened, faults = open_sources(specs, setup.telemetry, setup.settings.source_options)
     if not opened:
         raise faults[0]
-    arranged = replace(_arranged(setup, warmup, alert_budget), dry_run=True, every=every)
+    alerting = _alerting(setup, alert_budget, cost_false_alarm, cost_miss)
+    arranged = replace(_arranged(setup, warmup, alerting), dry_run=True, every=every)
+    changes: list[Change] = []
+
+    def noted(event: Event) -> None:
+        if event.change is not None:
+            changes.append(event.change)
+        on_event(event)
+
     with Ledger(None) as ledger:
         summary = stream.run(
             arranged,
@@ -162,19 +178,36 @@ def backtest(
             notifiers={},
             sinks={},
             telemetry=setup.telemetry,
-            on_event=on_event,
+            on_event=noted,
         )
         found = ledger.verdicts(anomalous=None if every else True)
     unread = (*faults, *summary.unread)
     verdicts = tuple(verdict for _, verdict in found)
-    return BacktestResult(verdicts, replace(summary, unread=unread), setup.telemetry.as_dict())
+    chosen = choices(changes, setup.rules, alerting)
+    return BacktestResult(verdicts, replace(summary, unread=unread), setup.telemetry.as_dict(), chosen)
 
 
-def _arranged(setup: Setup, warmup: str | None, alert_budget: str | None) -> StreamOptions:
+def _alerting(
+    setup: Setup, budget: str | None, cost_false_alarm: float | None, cost_miss: float | None
+) -> AlertingConfig:
+    """What is sent, by the configuration and the options over it."""
+    alerting = setup.settings.alerting
+    costs = (cost_false_alarm, cost_miss)
+    if costs == (None, None):
+        if budget is None:
+            return alerting
+        none = {"cost_false_alarm": None, "cost_miss": None}
+        return alerting.model_copy(update={"budget_per_day": _budget(budget), **none})
+    if budget is not None:
+        raise UsageError("--alert-budget and costs", "given together", "one of them: they exclude each other")
+    if cost_false_alarm is None or cost_miss is None or min(cost_false_alarm, cost_miss) <= 0:
+        found = f"{cost_false_alarm} and {cost_miss}"
+        raise UsageError("--cost-false-alarm and --cost-miss", found, "both, above zero")
+    return alerting.model_copy(update={"cost_false_alarm": cost_false_alarm, "cost_miss": cost_miss})
+
+
+def _arranged(setup: Setup, warmup: str | None, alerting: AlertingConfig) -> StreamOptions:
     reading, settings = setup.reading, setup.settings
-    alerting = settings.alerting
-    if alert_budget is not None:
-        alerting = alerting.model_copy(update={"budget_per_day": _budget(alert_budget)})
     return StreamOptions(
         follow=False,
         overrides=reading.overrides,

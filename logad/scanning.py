@@ -11,6 +11,7 @@ import polars as pl
 from logad import batch, models
 from logad.batch import QUIET, Corpus, Observer
 from logad.cases import Case
+from logad.choices import Choice, choices, moved
 from logad.durations import format_duration
 from logad.errors import InputError, StateError
 from logad.listing import listed
@@ -57,6 +58,7 @@ class TrainResult:
     faults: tuple[InputError, ...]
     stats: Mapping[str, Any]
     quality: tuple[Finding, ...]  # what does not look right with the templates
+    choices: tuple[Choice, ...]  # what budgets and costs would have meant for what looks odd
 
 
 def scan(
@@ -131,7 +133,7 @@ def train(
     observer.note("windows", windowing.describe())
     windows = batch.windows_of(corpus, windowing, miner, setup.telemetry)
     judge = batch.learned(windows, setup.judging(trusted=clean), setup.reading.seed, setup.telemetry)
-    odd = len(batch.judged(windows, judge, setup.telemetry, every=False, context=setup.context))
+    odd = batch.judged(windows, judge, setup.telemetry, every=False, context=setup.context)
     stats = setup.telemetry
     learned = models.Model(
         windowing=windowing.as_dict(),
@@ -152,7 +154,11 @@ def train(
     quality = findings(mined, setup.rules, redact)
     summary = _summary(setup, corpus, windowing, tuple(judge.doubts))
     faults = tuple(corpus.faults)
-    return TrainResult(ref, len(windows), odd, summary, windowing, faults, stats.as_dict(), quality)
+    settings = setup.settings
+    chosen = choices(moved(odd, len(windows), settings.incidents), setup.rules, settings.alerting)
+    return TrainResult(
+        ref, len(windows), len(odd), summary, windowing, faults, stats.as_dict(), quality, chosen
+    )
 
 
 def _summary(setup: Setup, corpus: Corpus, windowing: Windowing, doubts: tuple[str, ...]) -> ScanSummary:

@@ -73,6 +73,7 @@ PROMISED = {
     "watch": [
         *SHARED,
         *("--from", "--until-idle", "--dry-run", "--session-timeout", "--warmup", "--alert-budget"),
+        *("--cost-false-alarm", "--cost-miss"),
         *("--output", "--all", "--fail-on-anomaly"),
     ],
     "backtest": [
@@ -81,6 +82,8 @@ PROMISED = {
             "--session-timeout",
             "--warmup",
             "--alert-budget",
+            "--cost-false-alarm",
+            "--cost-miss",
             "--format",
             "--output",
             "--all",

@@ -4,10 +4,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logad.alerting import Config, decide, digest_due, per_day
+from logad.alerting import Config, decide, digest_due, false_share, per_day
+from logad.choices import choices, moved
 from logad.incidents import Change, fingerprint, group
 from logad.types import AnomalyType, Incident, Reason, Severity, Verdict, WindowKind, WindowRef
 
@@ -198,3 +200,94 @@ def test_no_day_ever_pages_more_incidents_than_the_budget(events, budget):
     days = per_day(each.alert for each in sent)
     assert all(day["page"] <= budget for day in days.values())
     assert sum(sum(day.values()) for day in days.values()) == len(changes)
+
+
+# What each choice would have meant --------------------------------------------------------------------
+
+COSTS = Config(cost_false_alarm=1, cost_miss=4)
+
+
+def doubted(name, doubt, minute=0.0, score=0.95):
+    return replace(opened(name, minute, score), doubt=doubt)
+
+
+def test_with_costs_an_incident_leaves_at_once_if_silence_is_expected_to_cost_more():
+    changes = [
+        doubted("page", 0.9),
+        doubted("index", 0.7, 1, score=0.6),
+        doubted("digest", 0.85, 2, score=0.8),
+    ]
+    sent = decide(changes, [], Mutes(), COSTS)
+    assert [each.alert.tier for each in sent] == [Severity.DIGEST, Severity.PAGE, Severity.DIGEST]
+    assert [each.incident.severity for each in sent] == [Severity.PAGE, Severity.INDEX, Severity.DIGEST]
+
+
+def test_costs_take_the_place_of_the_budget():
+    changes = [doubted(f"i{number}", 0.1, number) for number in range(9)]
+    sent = decide(changes, [], Mutes(), COSTS.model_copy(update={"budget_per_day": 1}))
+    assert all(each.at_once for each in sent)
+
+
+def test_without_costs_the_tails_say_nothing_about_what_is_sent():
+    changes = [doubted("a", 1.0), doubted("b", 0.0, 1)]
+    assert [each.at_once for each in decide(changes, [], Mutes(), Config())] == [True, True]
+
+
+def test_what_people_would_call_a_false_alarm_waits_and_spends_nothing():
+    changes = [
+        replace(doubted("refused", 0.0), relevance=0.4),
+        replace(doubted("wanted", 1.0, 1), relevance=0.6),
+    ]
+    sent = decide(changes, [], Mutes(), Config(budget_per_day=1))
+    assert [each.alert.tier for each in sent] == [Severity.DIGEST, Severity.PAGE]
+    by_costs = decide(changes, [], Mutes(), Config(cost_false_alarm=1, cost_miss=1))
+    assert [each.alert.tier for each in by_costs] == [Severity.DIGEST, Severity.PAGE]
+
+
+def test_one_cost_alone_is_refused():
+    with pytest.raises(ValueError, match="both or none"):
+        Config(cost_miss=3)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 10**6), st.integers(0, 10**4))
+def test_the_share_of_false_alarms_is_a_share_and_grows_with_the_tail(one, other, judged, found):
+    small, large = (false_share(tail, judged, found) for tail in sorted((one, other)))
+    assert 0 <= small <= large <= 1
+
+
+def test_each_choice_tells_what_the_same_decisions_would_have_sent():
+    changes = [doubted(f"i{n}", 0.25, n, score) for n, score in enumerate((0.95, 0.92, 0.99, 0.8, 0.6))]
+    told = {choice.option: choice for choice in choices(changes, Mutes(), Config(budget_per_day=2))}
+    two = told["--alert-budget 2/day"]
+    assert (two.incidents, two.at_once, two.digest, two.weakest) == (5, 2, 2, 0.92)
+    assert (told["no budget"].at_once, told["no budget"].weakest) == (3, 0.92)
+    dear = told["--cost-false-alarm 1 --cost-miss 10"]
+    assert (dear.at_once, dear.expected_false, dear.expected_cost) == (5, 1.25, 1.25)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3000), st.floats(0.51, 1.0), st.floats(0, 1)), min_size=1, max_size=30)
+)
+def test_the_cheapest_of_all_choices_is_the_one_that_knows_the_costs(events):
+    """Incidents that are told once: to decide by their costs then costs least by the same costs."""
+    changes = [
+        doubted(f"i{n}", doubt, minute, score) for n, (minute, score, doubt) in enumerate(sorted(events))
+    ]
+    by_costs, free = Config(cost_false_alarm=1, cost_miss=3), Config(budget_per_day=None)
+    chosen = {sent.incident.id for sent in decide(changes, [], Mutes(), by_costs) if sent.at_once}
+    other = {sent.incident.id for sent in decide(changes, [], Mutes(), free) if sent.at_once}
+
+    def cost(sent):
+        return sum(
+            change.doubt if change.incident.id in sent else 3 * (1 - change.doubt) for change in changes
+        )
+
+    assert cost(chosen) <= cost(other) + 1e-9
+
+
+def test_verdicts_of_a_finished_log_make_the_incidents_that_a_replay_would():
+    verdicts = [verdict(60), verdict(0), verdict(10, score=0.99), verdict(10, service="mail")]
+    changes = moved(verdicts, judged=1000)
+    assert [change.incident.service for change in changes if change.kind == "opened"] == ["shop", "mail"]
+    assert changes[0].doubt == pytest.approx(false_share(0.001, 1000, 4))
+    assert choices([], Mutes(), Config()) == ()

@@ -15,6 +15,7 @@ from logad.errors import InputError
 
 if TYPE_CHECKING:  # heavy: imported only by the commands that read logs
     from logad.batch import Observer
+    from logad.choices import Choice
     from logad.lineage import Descent
     from logad.listing import MinedTemplate
     from logad.live import BacktestResult
@@ -54,7 +55,16 @@ def alerts_told(result: "BacktestResult") -> str:
     if not result.summary.per_day:
         rows.append("none")
     rows.append(f"{result.summary.windows:,} windows judged, {result.summary.anomalous:,} anomalous")
+    rows += choices_told(result.choices)
     return "\n".join(rows) + "\n"
+
+
+def choices_told(choices: "Iterable[Choice]") -> Iterator[str]:
+    """What each choice of what is sent would have meant, a line each; nothing where there was no incident."""
+    for number, choice in enumerate(choices):
+        if not number:
+            yield "what each choice would have sent"
+        yield f"  {choice.describe()}"
 
 
 def templates_told(templates: "Iterable[MinedTemplate]", width: int) -> Iterator[str]:

@@ -75,6 +75,8 @@ live_options = together(
     click.option("--session-timeout", metavar="SPAN", help="Silence that completes a session."),
     click.option("--warmup", metavar="N", help="What only teaches: 10000r, 2h or 50% (default: learned)."),
     click.option("--alert-budget", metavar="N/day", help="Incidents a person accepts per day."),
+    click.option("--cost-false-alarm", type=float, metavar="X", help="What one false alarm costs ..."),
+    click.option("--cost-miss", type=float, metavar="X", help="... and what it costs to be told of nothing."),
 )
 output_options = together(
     click.option(

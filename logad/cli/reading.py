@@ -10,6 +10,7 @@ import click
 from logad.cli.console import (
     accounted,
     alerts_told,
+    choices_told,
     lineage_told,
     looks,
     observed,
@@ -118,6 +119,8 @@ def train(
     for doubt in summary.doubts:
         click.echo(f"  doubt: {doubt}")
     click.echo(f"  judge by it: logad scan SOURCE --model {result.model.name}")
+    for line in choices_told(result.choices):
+        click.echo(line)
     width, _ = looks(sys.stdout)
     click.echo("".join(quality_told(result.quality, width)), nl=False)
     tell_faults(result.faults, result.stats)
