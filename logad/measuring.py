@@ -18,6 +18,7 @@ Measures = NDArray[np.float32]
 
 _UNIT, _NAME, _BARE = 3, 2, 1  # what speaks for a placeholder, the most first
 _AT_ONCE: Final = 1 << 19  # records whose texts are looked at together
+_LONGEST: Final = 1_000  # characters of a template; what is longer tells data, and takes long to take apart
 
 _GLUED: Final = re.compile(r"(?:[\w$#]|\w[-._/@+~]|>[-._/@+~:]*)$")
 """Before a placeholder: it is part of a name, or of another value."""
@@ -53,7 +54,7 @@ def slots(text: str) -> tuple[int, ...]:
 
     Told from its text alone: those with a unit behind or the name of a measure before them come first, then
     those further right. What is part of a name, or named as an identifier, is none; nor is `<*>` without a
-    unit or a name.
+    unit or a name. A very long template has none.
 
     >>> slots("<IP> GET <PATH> status: <NUM> len: <NUM> time: <NUM>")
     (2, 3, 4)
@@ -61,7 +62,7 @@ def slots(text: str) -> tuple[int, ...]:
     (0, 3)
     """
     found = []
-    places = PLACEHOLDER.finditer(text)
+    places = PLACEHOLDER.finditer(text if len(text) <= _LONGEST else "")
     for place, match in zip(range(MOST_POSITIONS), places, strict=False):
         if match[0] in {"<NUM>", "<*>"}:
             worth = _worth(text[: match.start()], text[match.end() :])

@@ -26,7 +26,9 @@ _LONGEST_PATTERN: Final = 10_000  # characters; what a template says after that 
 
 _SPECIAL: Final = re.compile(r"([\\.+*?()|\[\]{}^$#&\-~])")
 _FLATTENED: Final = re.compile(r"id00+|0x0|0{2,}")  # how values are written before masks are tried
-_NUMBER: Final = r"^([-+]?\d{1,15}(?:\.\d{1,15})?(?:[eE][-+]?\d{1,2})?) ?(%|[A-Za-z]{0,7})(/s(?:ec)?)?$"
+_NUMBER: Final = (
+    r"^([-+]?[0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE][-+]?[0-9]{1,2})?) ?(%|[A-Za-z]{0,7})(/s(?:ec)?)?$"
+)
 _TYPES: Final = {"s": "duration", "B": "size", "B/s": "rate", "%": "percentage", "": "number"}
 
 
