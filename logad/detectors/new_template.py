@@ -1,4 +1,4 @@
-"""Alarms at templates that report an error, and at the first sighting of templates that warn."""
+"""Alarms at templates that report an error, and at the first sighting of others while that is news."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
@@ -7,87 +7,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logad.contracts import Detector, PartConfig, Scores, State
+from logad.detectors import _news
+from logad.detectors._history import (
+    CHATTY_SHARE,
+    CHATTY_SLOTS,
+    NEVER,
+    SLOT,
+    WARNING,
+    History,
+    Moments,
+    moments_of,
+)
 from logad.detectors._phrases import counted, duration, number, quoted, times
 from logad.types import AnomalyType, Contribution, WindowKind
-from logad.windows import NO_TIME, Windows, tallied
+from logad.windows import Windows
 
-Moments = NDArray[np.int64]
-
-WARNING: Final = 2  # the least severity class whose first sighting is an alarm
-SLOT: Final = 600_000_000  # microseconds: chattiness is counted in slots of ten minutes
-LINES_A_SLOT: Final = 1000  # where nothing has a time, this many lines stand for a slot
-CHATTY_SHARE: Final = 0.3  # of the slots in which anything was written ...
-CHATTY_SLOTS: Final = 20  # ... and at least so many: the template is noise of this system
-ALL_OVER: Final = 7  # tenths of what was fitted in which noise stands, at least; chosen without labels
 SIGHTING_SHARE: Final = 1 / 48  # windows that may bring a first sighting before it stops being news
-MEMORY_WINDOWS: Final = 576.0  # half-life of the rate of first sightings: two days of five minutes
-OCCASIONS: Final = 3  # earlier occasions, in time windows, after which an error that comes again is known ...
-OCCASION_DAYS: Final = 2  # ... if they fell on so many days; both chosen on shop seeds 0-3
-HOUR_SLOTS: Final = 6  # slots without it that part two occasions
-DAY_SLOTS: Final = 144
-NEVER: Final = np.iinfo(np.int64).max
+PLAIN_SHARE: Final = 1 / 500  # the same of what merely informs, as of a session that has such a template
+PLAIN_LINES: Final = 2  # what comes more often at first sight is a new habit; chosen on shop seeds 0-3
+LEAST_PLAIN: Final = 0.4  # of what such an alarm may spend: it is worth a note, and nobody's sleep
 EVIDENCE: Final = 5  # events shown of one template
-
-
-@dataclass(frozen=True, slots=True)
-class _History:
-    """What was seen and when; every array is ordered by its moments or keys."""
-
-    first: Moments  # (templates,): the moment of each template's first event, NEVER where there was none
-    home: Moments  # (templates,): when the window of that first event began
-    windows: Moments  # distinct moments at which windows began
-    filled: Moments  # distinct slots of time that hold anything
-    codes: NDArray[np.int64]  # distinct pairs of a template that warns or reports an error ...
-    slots: NDArray[np.int64]  # ... and a slot of time that holds it, by code, then slot
-
-    def joined(self, other: "_History") -> "_History":
-        """Both histories as one; what both saw counts once."""
-        width = max(len(self.first), len(other.first))
-        mine, theirs = (_widened(history.first, width) for history in (self, other))
-        homes = [_widened(history.home, width) for history in (self, other)]
-        pairs = np.unique(
-            np.stack([np.concatenate([self.codes, other.codes]), np.concatenate([self.slots, other.slots])]),
-            axis=1,
-        )
-        return _History(
-            np.minimum(mine, theirs),
-            np.where(theirs < mine, homes[1], homes[0]),
-            np.union1d(self.windows, other.windows),
-            np.union1d(self.filled, other.filled),
-            pairs[0],
-            pairs[1],
-        )
-
-    def slots_before(self, codes: Moments, moments: Moments) -> tuple[Moments, Moments]:
-        """In how many slots before the moments the templates stood, and how many held anything."""
-        slots, base = moments // SLOT, int(self.filled[0]) if len(self.filled) else 0
-        width = int(max(slots.max(initial=base), self.slots.max(initial=base)) - base) + 2
-        keys = self.codes * width + (self.slots - base)
-        present = np.searchsorted(keys, codes * width + (slots - base)) - np.searchsorted(keys, codes * width)
-        return present, np.searchsorted(self.filled, slots)
-
-    def known(self, codes: Moments, moments: Moments) -> NDArray[np.bool_]:
-        """Whether the templates came on OCCASIONS before the present one, on OCCASION_DAYS different days."""
-        opens = np.diff(self.slots, prepend=0) > HOUR_SLOTS
-        opens |= np.diff(self.codes, prepend=-1) != 0
-        begun, owners = self.slots[opens], self.codes[opens]
-        found = np.zeros(len(codes), dtype=np.bool_)
-        for code in np.unique(codes):
-            occasions, mine = begun[owners == code], codes == code
-            before = np.searchsorted(occasions, moments[mine] // SLOT, side="right") - 1
-            days = np.concatenate([[0], np.cumsum(np.diff(occasions // DAY_SLOTS, prepend=-1) != 0)])
-            found[mine] = (before >= OCCASIONS) & (days[np.maximum(before, 0)] >= OCCASION_DAYS)
-        return found
-
-    def all_over(self, codes: Moments) -> NDArray[np.bool_]:
-        """Whether the templates stand all over this history, so that they are its normal state."""
-        begins, ends = (np.searchsorted(self.codes, codes, side) for side in ("left", "right"))
-        tenth = np.searchsorted(self.filled, self.slots) * 10 // max(len(self.filled), 1)
-        opens = np.concatenate([[1], np.diff(self.codes * 10 + tenth) != 0])[: len(tenth)]
-        tenths = np.concatenate([[0], np.cumsum(opens)])
-        often = ends - begins >= max(CHATTY_SLOTS, CHATTY_SHARE * len(self.filled))
-        spread: NDArray[np.bool_] = often & (tenths[ends] - tenths[begins] >= ALL_OVER)
-        return spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +37,7 @@ class _Judged:
     codes: NDArray[np.int64]
     ratios: Scores  # probability over what an alarm may spend
     moments: Moments  # of each event
-    history: _History
+    history: History
 
 
 class NewTemplate(Detector):
@@ -111,8 +50,9 @@ class NewTemplate(Detector):
     often than it did. Another
     template of class 2 or 3 is an alarm in the window of its first event, as long as such windows are rare
     and it does not come all over what was fitted.
-    A new template that merely informs is noticed below the cut. All else judges a window by what came before
-    it, whether it was part of `fit` or not.
+    A new template that merely informs is an alarm too where such a thing hardly ever happens in its service, if it
+    comes alone: with others, or often from the start, it is a new habit, and noticed below the cut. All else
+    judges a window by what came before it, whether it was part of `fit` or not.
     """
 
     name: ClassVar[str] = "new_template"
@@ -121,20 +61,19 @@ class NewTemplate(Detector):
 
     def __init__(self, config: PartConfig, seed: int = 0) -> None:
         super().__init__(config, seed)
-        nothing = np.zeros(0, dtype=np.int64)
-        self._past = _History(nothing, nothing, nothing, nothing, nothing, nothing)
+        self._past = History.none()
         self._known = self._past  # with what was judged since
         self._memo: tuple[Windows, _Judged] | None = None
 
     def fit(self, windows: Windows) -> Self:
         """Remember each template's first moment, and the slots of time that hold warnings and errors."""
-        self._past = self._known = _history(windows)
+        self._past = self._known = History.of(windows)
         self._memo = None
         return self
 
     def remember(self, windows: Windows) -> None:
         """What they showed is no news any more."""
-        self._known, self._memo = self._known.joined(_history(windows)), None
+        self._known, self._memo = self._known.joined(History.of(windows)), None
 
     def score(self, windows: Windows) -> Scores:
         """-ln of the tail probability, in nats."""
@@ -158,20 +97,11 @@ class NewTemplate(Detector):
 
     def state(self) -> State:
         """First moments, beginnings of windows and slots of errors."""
-        past = self._past
-        return {
-            "first": past.first,
-            "home": past.home,
-            "windows": past.windows,
-            "filled": past.filled,
-            "codes": past.codes,
-            "slots": past.slots,
-        }
+        return self._past.state()
 
     def restore(self, state: State) -> Self:
         """Take back what `state` gave."""
-        names = ("first", "home", "windows", "filled", "codes", "slots")
-        self._past = _History(*(np.asarray(state[name], dtype=np.int64) for name in names))
+        self._past = History.restored(state)
         self._known, self._memo = self._past, None
         return self
 
@@ -182,27 +112,37 @@ class NewTemplate(Detector):
         return self._memo[1]
 
     def _judge(self, windows: Windows) -> _Judged:
-        moments = _moments(windows)
-        history = self._known.joined(_history(windows))
+        moments = moments_of(windows)
+        history = self._known.joined(History.of(windows))
         standing = _pairs(windows, moments, windows.alarming)
         present, filled = history.slots_before(standing[1], standing[2])
         quiet = (present + 1) / (np.maximum(filled, CHATTY_SLOTS / CHATTY_SHARE - 1) + 1) / CHATTY_SHARE
         quiet = np.where(self._past.all_over(standing[1]), np.maximum(quiet, 2.0), quiet)
         if windows.kind is WindowKind.TIME:  # how often it comes is for the volume
             quiet = np.where(history.known(standing[1], standing[2]), np.maximum(quiet, 2.0), quiet)
-        new = _first_sightings(windows, moments, history)
-        severity = windows.severities[new[1]]
-        rate = _sighting_rate(history, windows, new[2]) / SIGHTING_SHARE
-        news = (severity >= WARNING) & ~self._past.all_over(new[1])
-        rate = np.where(news, rate, np.maximum(rate, 2.0))
-        chosen = ~windows.alarming[new[1]]  # the first sighting of an error is a standing alarm already
+        new = _news.Sightings.of(windows, moments, history)
+        new = new.only(
+            ~windows.alarming[new.codes]
+        )  # the first sighting of an error is a standing alarm already
         return _Judged(
-            np.concatenate([standing[0], new[0][chosen]]),
-            np.concatenate([standing[1], new[1][chosen]]),
-            np.concatenate([quiet, rate[chosen]]),
+            np.concatenate([standing[0], new.rows]),
+            np.concatenate([standing[1], new.codes]),
+            np.concatenate([quiet, self._news(windows, history, new)]),
             moments,
             history,
         )
+
+    def _news(self, windows: Windows, history: History, new: _news.Sightings) -> Scores:
+        """What first sightings of templates that report no error are, over what their alarms may spend."""
+        severity = windows.severities[new.codes]
+        ratios = np.empty(len(new.codes))
+        warns = severity >= WARNING
+        grave = _news.grave_rate(history, windows, new.moments[warns]) / SIGHTING_SHARE
+        ratios[warns] = np.where(self._past.all_over(new.codes[warns]), np.maximum(grave, 2.0), grave)
+        plain = _news.plain_rate(history, windows, new.codes[~warns]) / PLAIN_SHARE
+        lonely = (new.lines[~warns] <= PLAIN_LINES) & _news.alone(history, new.codes[~warns])
+        ratios[~warns] = np.maximum(plain, np.where(lonely, LEAST_PLAIN, 2.0))
+        return ratios
 
     def _told(self, windows: Windows, row: int, judged: _Judged, found: int) -> Contribution:
         history, code = judged.history, int(judged.codes[found])
@@ -229,6 +169,16 @@ class NewTemplate(Detector):
         )
 
 
+def _pairs(windows: Windows, moments: Moments, wanted: NDArray[np.bool_]) -> tuple[Moments, Moments, Moments]:
+    """Distinct pairs (window, template) of the wanted templates, and the first moment of each."""
+    chosen = np.flatnonzero(wanted[windows.events]) if len(wanted) else np.zeros(0, dtype=np.int64)
+    width = max(len(wanted), 1)
+    keys, inverse = np.unique(windows.owner[chosen] * width + windows.events[chosen], return_inverse=True)
+    earliest = np.full(len(keys), NEVER)
+    np.minimum.at(earliest, inverse, moments[chosen])
+    return keys // width, keys % width, earliest
+
+
 _LINE_CLOCK_ENDS: Final = 10**14  # moments below it (before March 1973) were made from line numbers
 
 
@@ -236,7 +186,7 @@ def _often(lines: int) -> str:
     return f" {times(lines)}" if lines > 1 else ""
 
 
-def _before(history: _History, code: int, moment: int) -> str:
+def _before(history: History, code: int, moment: int) -> str:
     """What is known of the error at this moment."""
     windows = int(np.searchsorted(history.windows, moment, side="right")) - 1
     if moment <= history.first[code]:
@@ -258,86 +208,3 @@ def _before(history: _History, code: int, moment: int) -> str:
 
 def _spanned(slots: int) -> str:
     return duration(slots * SLOT / 1e6)
-
-
-def _moments(windows: Windows) -> Moments:
-    """A moment for each event: its time, else that of the event before, else one made from its line."""
-    known = windows.times != NO_TIME
-    if known.all():
-        return windows.times
-    if known.any():
-        last = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
-        return windows.times[np.where(last < 0, np.argmax(known), last)]
-    lines = windows.table["first_line"].fill_null(0).to_numpy()
-    inside = np.arange(len(known)) - np.repeat(windows.offsets[:-1], np.diff(windows.offsets))
-    return (lines[windows.owner] + inside) * (SLOT // LINES_A_SLOT)
-
-
-def _history(windows: Windows) -> _History:
-    """What these windows alone teach."""
-    moments = _moments(windows)
-    begins = _begins(windows, moments)
-    width = len(windows.vocabulary)
-    first = np.full(width, NEVER)
-    np.minimum.at(first, windows.events, moments)
-    home = np.full(width, NEVER)
-    opening = moments == first[windows.events]
-    np.minimum.at(home, windows.events[opening], begins[windows.owner[opening]])
-    bad = windows.alarming[windows.events] | (windows.severities[windows.events] >= WARNING)
-    slots = moments // SLOT
-    elapsed = np.unique(slots[np.flatnonzero(np.diff(slots, prepend=slots[:1] - 1))])  # most are in order
-    place = np.searchsorted(elapsed, slots[bad])
-    size = len(elapsed) * width
-    pairs, _ = tallied(windows.events[bad].astype(np.int64) * len(elapsed) + place, size)
-    codes, place = np.divmod(pairs, max(len(elapsed), 1))
-    begins = np.unique(begins[begins < NEVER])
-    return _History(first, home, begins, elapsed, codes, elapsed[place])
-
-
-def _begins(windows: Windows, moments: Moments) -> Moments:
-    """The earliest moment of each window, NEVER where it has no event."""
-    begins = np.full(len(windows), NEVER)
-    np.minimum.at(begins, windows.owner, moments)
-    return begins
-
-
-def _pairs(windows: Windows, moments: Moments, wanted: NDArray[np.bool_]) -> tuple[Moments, Moments, Moments]:
-    """Distinct pairs (window, template) of the wanted templates, and the first moment of each."""
-    chosen = np.flatnonzero(wanted[windows.events]) if len(wanted) else np.zeros(0, dtype=np.int64)
-    width = max(len(wanted), 1)
-    keys, inverse = np.unique(windows.owner[chosen] * width + windows.events[chosen], return_inverse=True)
-    earliest = np.full(len(keys), NEVER)
-    np.minimum.at(earliest, inverse, moments[chosen])
-    return keys // width, keys % width, earliest
-
-
-def _first_sightings(
-    windows: Windows, moments: Moments, history: _History
-) -> tuple[Moments, Moments, Moments]:
-    """Windows that hold a template's first event of all, the template, and its moment."""
-    places = np.flatnonzero(moments == history.first[windows.events])
-    codes, first = np.unique(windows.events[places], return_index=True)
-    places = places[first]
-    return windows.owner[places], codes.astype(np.int64), moments[places]
-
-
-def _sighting_rate(history: _History, windows: Windows, moments: Moments) -> Scores:
-    """The share of earlier windows that brought a first sighting at least as grave as a warning.
-
-    Earlier windows fade with a half-life of MEMORY_WINDOWS; (n + .5) / (windows + 1).
-    """
-    grave = np.flatnonzero(windows.severities >= WARNING)
-    homes = np.unique(history.home[grave][history.home[grave] < NEVER])
-    fade = 0.5 ** (1 / MEMORY_WINDOWS)
-    begins = np.full(len(moments), 0)
-    begins[:] = np.searchsorted(history.windows, moments, side="right") - 1
-    ranks = np.searchsorted(history.windows, homes)
-    ages = begins[:, None] - ranks[None, :]
-    seen = np.where(ages > 0, fade ** np.maximum(ages, 0), 0.0).sum(axis=1)
-    past = (1 - fade**begins) / (1 - fade)
-    rate: Scores = (seen + 0.5) / (past + 1)
-    return rate
-
-
-def _widened(moments: Moments, width: int) -> Moments:
-    return np.concatenate([moments, np.full(width - len(moments), NEVER)])
