@@ -97,8 +97,6 @@ class Measured:
 def learned(windows: Windows, ranges: Ranges, service: Ints) -> Levels:
     """The series of these windows that have enough levels, before and after them."""
     numbers = ranges.numbers(windows)
-    mine = ranges.steady[numbers.series]
-    numbers = Numbers(numbers.events[mine], numbers.series[mine], numbers.values[mine])
     scaled = ranges.scaled(numbers.series, numbers.values)
     keys, series = np.unique(_keys(windows, ranges, service, numbers), return_inverse=True)
     order = np.argsort(series, kind="stable")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from logad.contracts import State
 from logad.detectors._baseline import Floats, Ints
@@ -19,8 +18,10 @@ MOST_IN_TAIL: Final = 500  # ... so many, show how the range ends
 PRIOR: Final = 4.0  # numbers of a tail that the usual one is worth
 PRIOR_SCALE: Final = 0.25  # of the usual tail, in logarithms: a new number goes a quarter further than known
 CERTAIN: Final = 0.99  # quantile beyond which numbers grow with time if many more do later
-STEADY: Final = 0.5  # of the windows of a series: where more have a number beyond, it rises or falls
 _SAMPLE: Final = 2_000  # numbers that tell whether nearly all differ
+_COUNTING: Final = (
+    0.9  # correlation of ranks with the order of lines: what rises so steadily counts something
+)
 _LARGE: Final = 1e6  # whole numbers beyond it that mostly differ are names
 _EVEN: Final = 0.08  # distance from the uniform distribution below which numbers are drawn evenly
 
@@ -73,11 +74,6 @@ class Ranges:
     def codes(self) -> Ints:
         """The template of each series."""
         return np.flatnonzero(self.index >= 0) // MOST_VALUES
-
-    @property
-    def steady(self) -> NDArray[np.bool_]:
-        """Which series do not go further and further."""
-        return np.asarray((self.share < STEADY).all(axis=1))
 
     @property
     def slots(self) -> Ints:
@@ -194,9 +190,12 @@ def _grain(values: Floats) -> float:
 
 
 def _names(values: Floats) -> bool:
-    """Whether these are identifiers: whole numbers that mostly differ, large ones or evenly drawn."""
+    """Whether these count on, or are whole numbers that mostly differ, large ones or evenly drawn."""
     some = values[np.linspace(0, len(values) - 1, min(len(values), _SAMPLE)).astype(np.int64)]
-    if len(np.unique(some)) <= len(some) / 2 or (some != np.round(some)).any():
+    different, ranks = np.unique(some, return_inverse=True)
+    if len(different) > 1 and np.corrcoef(ranks, np.arange(len(some)))[0, 1] > _COUNTING:
+        return True
+    if len(different) <= len(some) / 2 or (different != np.round(different)).any():
         return False
     low, high = np.quantile(some, (0.02, 0.98))
     if some.max() > _LARGE or high <= low:

@@ -13,6 +13,7 @@ from logad.detectors._phrases import counted, quoted
 from logad.detectors._seen import Names
 from logad.detectors._value_levels import Levels
 from logad.detectors._value_ranges import HIGH, Ranges
+from logad.detectors._value_texts import as_written
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import Windows
 
@@ -240,36 +241,36 @@ class ParameterValues(Detector):
         weight = float(-np.log(found.tails[place]))
         if kind in {ABOVE, BELOW}:
             return self._told_level(windows, found, place, weight)
-        code = int(self._ranges.codes[series])
-        least, low, middle, high, most = self._ranges.usual[series].tolist()
-        actual = written(found.values[place])
-        usual = f"usually {written(low)} to {written(high)}" if high > low else f"usually {written(middle)}"
-        bound = f"at most {written(most)}" if kind == HIGH else f"at least {written(least)}"
+        code, event = int(self._ranges.codes[series]), int(found.events[place])
+        actual, unit = as_written(windows, event, float(found.values[place]))
+        least, low, middle, high, most = (unit.told(value) for value in self._ranges.usual[series].tolist())
+        usual = f"usually {low} to {high}" if high != low else f"usually {middle}"
+        bound = f"at most {most}" if kind == HIGH else f"at least {least}"
         return Contribution(
             weight,
-            f"{quoted(windows, code)} told {actual}; {usual}, and {bound} in 99 of 100 lines",
+            f"{quoted(windows, code)} says {actual}; {usual}, and {bound} in 99 of 100 lines",
             AnomalyType.POINT,
             code,
             bound,
             actual,
-            (int(found.events[place] - windows.offsets[row]),),
+            (int(event - windows.offsets[row]),),
         )
 
     def _told_level(self, windows: Windows, found: _Findings, place: int, weight: float) -> Contribution:
         level, row = int(found.series[place]), int(found.rows[place])
         series = self._levels.series(self._ranges, level)
-        now = float(found.values[place])
+        now = self._levels.middle[level] + float(found.values[place])
         off = float(found.off[place]) * (1 if found.kind[place] == ABOVE else -1)
-        code, middle = int(self._ranges.codes[series]), self._levels.middle[level]
-        actual, usual = (written(self._ranges.unscaled(series, middle + at), 2) for at in (now, now - off))
         numbers = self._ranges.numbers(windows.take([row]))
         mine = numbers.series == series
         events, values = numbers.events[mine], numbers.values[mine]
-        many = counted(len(events), "line")
         order = np.argsort(-values if off > 0 else values, kind="stable")[:EVIDENCE]
+        _, unit = as_written(windows, int(windows.offsets[row] + events[order[0]]), float(values[order[0]]))
+        actual, usual = (unit.told(_short(self._ranges.unscaled(series, at))) for at in (now, now - off))
+        code, many = int(self._ranges.codes[series]), counted(len(events), "line")
         return Contribution(
             weight,
-            f"{quoted(windows, code)} told around {actual} in {many}; usually around {usual}",
+            f"{quoted(windows, code)} says around {actual} in {many}; usually around {usual}",
             AnomalyType.CONTEXTUAL,
             code,
             f"around {usual}",
@@ -289,12 +290,6 @@ def _ends(windows: Windows) -> Ints:
     return windows.table["end"].dt.timestamp("us").fill_null(0).to_numpy()
 
 
-def written(value: float, digits: int | None = None) -> str:
-    """A number as it stands in a line, as far as it is kept; with few digits where it is a mean.
-
-    >>> written(67108864.0), written(5.2), written(83.4567, 2)
-    ('67108864', '5.2', '83')
-    """
-    if digits is not None and value:
-        value = round(value, max(0, digits - 1 - int(np.floor(np.log10(abs(value))))))
-    return np.format_float_positional(np.float32(value), trim="-")
+def _short(value: float) -> float:
+    """A mean with two digits."""
+    return float(f"{value:.2g}")
