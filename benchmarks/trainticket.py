@@ -1,4 +1,4 @@
-"""What a person is told of a second day of TrainTicket when the first one is its baseline, incident by incident.
+"""What a person is told of the second day of TrainTicket when the first is its baseline: all incidents.
 
     LOGAD_DATA=../shared/data python benchmarks/trainticket.py [--window 1m] [--replay]
 
@@ -12,6 +12,7 @@ import argparse
 import os
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from logad.live import backtest
 from logad.scanning import scan
 from logad.types import Incident, Severity, Verdict
 
+_NEVER = datetime(1, 1, 1, tzinfo=UTC)
 _DAYS = ("trainticket-2023-01-29.ndjson.gz", "trainticket-2023-01-30.ndjson.gz")
 
 
@@ -33,8 +35,8 @@ def incidents_of(verdicts: Iterable[Verdict]) -> list[Incident]:
     return list(book.values())
 
 
-def _end(verdict: Verdict):  # noqa: ANN202  (as the window has it)
-    return verdict.window.end
+def _end(verdict: Verdict) -> datetime:
+    return verdict.window.end or _NEVER
 
 
 def table(title: str, found: list[Incident]) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logad.contracts import PartConfig
+from logad.detectors._history import History
 from logad.detectors.new_template import NewTemplate
 from logad.types import RECORD_SCHEMA, Template, WindowKind
 from logad.windows import WINDOW_SCHEMA, Windows
@@ -53,6 +54,66 @@ def test_a_new_template_that_informs_is_noticed_below_the_cut():
     assert alarms(windows) == []
     assert scores[100] > scores[101]
     assert "is new; never seen in the 100 windows before" in detector.explain(windows, 100)[0].text
+
+
+def test_a_single_line_of_a_new_kind_is_news_where_nothing_was_new_for_long():
+    windows = timed([[0]] * 600 + [[0, 3], [0, 3]])
+    detector = NewTemplate(PartConfig()).fit(windows)
+    assert alarms(windows) == [600]
+    assert 0 < detector.need - detector.tail_probabilities(windows)[600] < 0.7 * detector.need  # only a note
+    assert "is new; never seen in the 600 windows before" in detector.explain(windows, 600)[0].text
+
+
+def test_a_new_kind_of_line_is_no_news_as_a_habit_or_with_others():
+    words = vocabulary_of(*(f"step {chr(97 + number)}" for number in range(9)))
+    quiet = [[0]] * 600
+
+    def found(codes):
+        return alarms(windows_of(codes, kind=WindowKind.TIME, vocabulary=words))
+
+    assert found([*quiet, [0, 1]]) == [600]
+    assert found([*quiet, [0, 1, 1, 1]]) == []
+    assert found([*quiet, [0, 1, 2]]) == []
+    assert found([*quiet, [0, 1], [0, 2], [0, 3]]) == [600]
+    assert found([*quiet, [0, 1], *[[0]] * 60, [0, 2]]) == [600]  # by now it happens
+
+
+def test_a_service_in_which_much_is_new_makes_no_other_deaf():
+    words = vocabulary_of(*(f"step {number}" for number in range(60)))
+    codes, services = [], []
+    for window in range(400):
+        codes += [[0], [0] if window % 8 else [1 + window // 8]]
+        services += ["steady", "restless"]
+    codes += [[0, 58], [0, 59]]
+    services += ["steady", "restless"]
+    starts = [300.0 * (row // 2) for row in range(len(codes))]
+    windows = windows_of(codes, kind=WindowKind.TIME, vocabulary=words, services=services, starts=starts)
+    assert alarms(windows) == [800]
+
+
+def test_the_first_minutes_of_a_service_are_quiet_in_an_old_system_too():
+    words = vocabulary_of("step one", "step two", "step three")
+    codes = [[0]] * 600 + [[0], [1]] * 60 + [[0], [1, 2]]
+    services = ["old"] * 600 + ["old", "young"] * 61
+    windows = windows_of(codes, kind=WindowKind.TIME, vocabulary=words, services=services)
+    assert alarms(windows) == [721]  # not its first line, but one after hours
+    early = windows.take([*range(620), 721])
+    assert alarms(early) == []
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=4), max_size=24), st.integers(0, 24), st.integers(1, 3))
+def test_two_halves_of_a_history_are_the_whole(codes, cut, services):
+    names = [f"s{row % services}" for row in range(len(codes))]
+    windows = timed(codes, services=names, starts=[300.0 * (row // services) for row in range(len(codes))])
+    cut = min(cut, len(windows))
+    parts = History.of(windows.take(range(cut))).joined(History.of(windows.take(range(cut, len(windows)))))
+    whole = History.of(windows)
+    for name, array in whole.state().items():
+        assert np.array_equal(array, parts.state()[name]), name
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(History.restored(whole.state()).state().values(), whole.state().values(), strict=True)
+    )
 
 
 def test_a_warning_in_the_first_windows_is_no_news():

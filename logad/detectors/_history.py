@@ -56,7 +56,7 @@ class History:
         opening = np.flatnonzero(moments == first[windows.events])
         np.minimum.at(home, windows.events[opening], begins[windows.owner[opening]])
         opening = opening[begins[windows.owner[opening]] == home[windows.events[opening]]]
-        keeper[windows.events[opening]] = services[windows.owner[opening]]
+        np.maximum.at(keeper, windows.events[opening], services[windows.owner[opening]])
         row, code, _ = windows.occurrences
         again = begins[row] != home[code]
         second = np.full(width, NEVER)
@@ -78,8 +78,10 @@ class History:
         mine, theirs = (_widened(history.first, width) for history in (self, other))
         homes = [_widened(history.home, width) for history in (self, other)]
         seconds = [_widened(history.second, width) for history in (self, other)]
-        keepers = [_widened(history.keeper, width) for history in (self, other)]
+        keepers = [_widened(history.keeper, width, 0) for history in (self, other)]
         later = theirs < mine
+        ties = theirs == mine
+        later |= ties & ((homes[1] < homes[0]) | ((homes[1] == homes[0]) & (keepers[1] > keepers[0])))
         home = np.where(later, homes[1], homes[0])
         others = np.stack([*homes, *seconds])
         codes, slots = _distinct(
@@ -164,12 +166,9 @@ def begins_of(windows: Windows, moments: Moments) -> Moments:
 def _services(windows: Windows) -> NDArray[np.int64]:
     """A number for the service of each window, the same in every process."""
     names = windows.table["service"]
-    numbers = {
-        name: int.from_bytes(
-            hashlib.blake2b(str(name).encode(), digest_size=8).digest(), "little", signed=True
-        )
-        for name in names.unique().to_list()
-    }
+    distinct = names.unique().to_list()
+    hashes = [hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in distinct]
+    numbers = {name: int.from_bytes(each) >> 1 for name, each in zip(distinct, hashes, strict=True)}
     return np.fromiter((numbers[name] for name in names), dtype=np.int64, count=len(names))
 
 
@@ -184,5 +183,5 @@ def _distinct(
     return keys[new], values[new]
 
 
-def _widened(moments: Moments, width: int) -> Moments:
-    return np.concatenate([moments, np.full(width - len(moments), NEVER)])
+def _widened(numbers: NDArray[np.int64], width: int, rest: int = NEVER) -> NDArray[np.int64]:
+    return np.concatenate([numbers, np.full(width - len(numbers), rest)])

@@ -11,7 +11,7 @@ from logad.detectors._history import NEVER, SLOT, WARNING, History, Moments
 from logad.windows import Windows
 
 MEMORY_WINDOWS: Final = 576.0  # half-life of the rate of first sightings: two days of five minutes
-BORROWED: Final = 30.0  # windows of all services that speak for each; chosen on plants in TrainTicket
+BORROWED: Final = 30.0  # windows of other services that speak for one; chosen on plants in TrainTicket
 YOUNG: Final = 50  # windows of a service in which all that merely informs may be new
 TOGETHER: Final = 3 * SLOT  # what is new in a service so close in time is one thing; of shop seeds 0-3
 
@@ -64,20 +64,21 @@ def plain_rate(history: History, windows: Windows, codes: NDArray[np.int64]) -> 
     """How likely each first sight of a template that merely informs was, in a window of its service.
 
     The share of windows that hold such a template which stands in no other window (the estimate of Good and
-    Turing 1953, by incidence as in Chao and Lee 1992): (n + .5) / (windows + 1) of all windows before, and of
-    those of the service, and BORROWED ones in which it is as of all. In a young service it is 1.
+    Turing 1953, by incidence as in Chao and Lee 1992): (n + .5) / (windows + 1) of the service; less where
+    that of the other services is less, BORROWED of whose windows speak for it. In a young service it is 1.
     """
     severities = windows.severities
     plain = np.flatnonzero((severities < WARNING) & (history.home[: len(severities)] < NEVER))
     moments, keepers = history.home[codes], history.keeper[codes]
-    everywhere = (_once(history, plain, moments) + 0.5) / (np.searchsorted(history.windows, moments) + 1)
+    once, past = _once(history, plain, moments), np.searchsorted(history.windows, moments)
     rate = np.ones(len(codes))
     for keeper in np.unique(keepers).tolist():
         mine = keepers == keeper
-        once = _once(history, plain[history.keeper[plain] == keeper], moments[mine])
-        past = np.searchsorted(history.windows[history.owners == keeper], moments[mine])
-        usual = (once + BORROWED * everywhere[mine]) / (past + BORROWED)
-        rate[mine] = np.where(past < YOUNG, 1.0, usual)
+        own = _once(history, plain[history.keeper[plain] == keeper], moments[mine])
+        many = np.searchsorted(history.windows[history.owners == keeper], moments[mine])
+        others = (once[mine] - own + 0.5) / (past[mine] - many + 1)
+        usual = np.minimum((own + 0.5) / (many + 1), (own + BORROWED * others) / (many + BORROWED))
+        rate[mine] = np.where(many < YOUNG, 1.0, usual)
     return rate
 
 

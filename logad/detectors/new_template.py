@@ -50,9 +50,9 @@ class NewTemplate(Detector):
     often than it did. Another
     template of class 2 or 3 is an alarm in the window of its first event, as long as such windows are rare
     and it does not come all over what was fitted.
-    A new template that merely informs is an alarm too where such a thing hardly ever happens in its service, if it
-    comes alone: with others, or often from the start, it is a new habit, and noticed below the cut. All else
-    judges a window by what came before it, whether it was part of `fit` or not.
+    A new template that merely informs is an alarm too where such a thing hardly ever happens in its service,
+    if it comes alone: with others, or often from the start, it is a new habit, and noticed below the cut. All
+    else judges a window by what came before it, whether it was part of `fit` or not.
     """
 
     name: ClassVar[str] = "new_template"
