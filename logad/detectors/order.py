@@ -23,6 +23,7 @@ SLIGHT: Final = 0.1  # of how far apart two steps are at least: so much may cloc
 LEAST: Final = 1.28  # standard deviations below the mean logarithm: nine in ten are farther apart
 RARE: Final = 0.002  # share of sessions that may break a rule in earnest; as for templates (`reference.SUPPORT`)
 MANY: Final = 2  # templates that are out of place; each one more would need so much support again
+CHANCE: Final = 7.5e-4
 AT_MOST: Final = 0.1  # however many are
 TOLD: Final = 5
 _AT_ONCE: Final = 1 << 21  # pairs that are looked at together
@@ -68,15 +69,16 @@ class Order(Detector):
         self._both = np.zeros(0)  # of each: sessions that have both steps
         self._breaking = np.zeros(0)  # sessions that break it in earnest
         self._apart = np.zeros(0)  # seconds that usually lie between at least
+        self._tick = 0.0  # seconds that times are rounded to
         self._noise = np.zeros(2)  # share of normal sessions that break a rule of their own; how one more goes on
 
     def fit(self, windows: Windows) -> Self:
         """Learn which steps come before which, and how often that is otherwise."""
         normal = windows.take(np.flatnonzero(clean_windows(windows)))
-        self._codes, self._rules = _common(normal), np.zeros(0, dtype=np.int64)
+        self._codes, self._tick = _common(normal), _tick(windows)
         self._learn(normal)
         broken = list(self._broken(normal))
-        cells = np.concatenate([each.cell for each in broken]) if broken else self._rules[:0]
+        cells = np.concatenate([self._rules[:0], *(each.cell for each in broken)])
         self._breaking = np.bincount(self._at(cells), minlength=len(self._rules)).astype(np.float64)
         alone, further = 0, 0
         for each in broken:
@@ -126,12 +128,14 @@ class Order(Detector):
             "breaking": self._breaking,
             "apart": self._apart,
             "noise": self._noise,
+            "tick": np.asarray(self._tick),
         }
 
     def restore(self, state: State) -> Self:
         """Take the arrays back."""
         self._codes, self._rules, self._both = state["codes"], state["rules"], state["both"]
         self._breaking, self._apart, self._noise = state["breaking"], state["apart"], state["noise"]
+        self._tick = float(state["tick"])
         return self
 
     @property
@@ -144,17 +148,17 @@ class Order(Detector):
         _, sample, weights = np.unique(_signatures(windows), return_index=True, return_counts=True)
         cells = self._symbols**2
         before, total, squares = np.zeros(cells), np.zeros(cells), np.zeros(cells)
-        grain = _grain(windows)
         for chunk, first, second in _pairs(steps, sample):
             cell = steps.symbol[first] * self._symbols + steps.symbol[second]
             many = weights[chunk].astype(np.float64)
-            gap = np.log(_gap(windows, steps.event[first], steps.event[second]) + grain)
+            gap = np.nan_to_num(_gap(windows, steps.event[first], steps.event[second]))
+            gap = np.log(gap + self._tick / 2)
             before += np.bincount(cell, many, cells)
             total += np.bincount(cell, many * gap, cells)
             squares += np.bincount(cell, many * gap**2, cells)
         mean = total / np.maximum(before, 1)
         spread = np.sqrt(np.maximum(squares / np.maximum(before, 1) - mean**2, 0))
-        apart = np.where(before > 0, np.maximum(np.exp(mean - LEAST * spread) - grain, 0), 0)
+        apart = np.where(before > 0, np.maximum(np.exp(mean - LEAST * spread) - self._tick / 2, 0), 0)
         apart, wrong = (each.reshape(self._symbols, self._symbols) for each in (apart, before))
         both = wrong + wrong.T
         self._rules = np.flatnonzero((both >= FEWEST) & (wrong <= LOOSE * both))
@@ -177,7 +181,7 @@ class Order(Detector):
             wrong = np.flatnonzero(self._rules[at] == cell)
             owner, at, first, second = chunk[wrong], at[wrong], first[wrong], second[wrong]
             begins = np.flatnonzero(np.diff(owner, prepend=-1))
-            for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), len(owner)], strict=True):
+            for begin, end in zip(begins.tolist(), np.append(begins, len(owner))[1:].tolist(), strict=True):
                 sequence, rules = int(owner[begin]), at[begin:end]
                 start = windows.offsets[sample[sequence]]
                 places = (steps.event[each[begin:end]] - start for each in (first, second))
@@ -185,9 +189,9 @@ class Order(Detector):
                 rows = by_sequence[bounds[sequence] : bounds[sequence + 1]]
                 base = windows.offsets[rows][:, None]
                 gap = _gap(windows, base + earlier, base + later)
-                earnest = gap >= SLIGHT * self._apart[rules]
-                for row in np.flatnonzero(earnest.any(axis=1)).tolist():
-                    kept = earnest[row]
+                slight = (gap <= self._tick) | (gap < SLIGHT * self._apart[rules])
+                for row in np.flatnonzero(~slight.all(axis=1)).tolist():
+                    kept = ~slight[row]
                     yield _Broken(int(rows[row]), self._rules[rules[kept]], earlier[kept], later[kept])
 
     def _weighed(self, broken: _Broken) -> tuple[NDArray[np.float64], int]:
@@ -206,9 +210,10 @@ class Order(Detector):
         by_chance, further = self._noise.tolist()
         for broken in self._broken(windows):
             shares, moved = self._weighed(broken)
+            enough = min(AT_MOST, RARE * max(1, moved - MANY))
             chance = by_chance * further ** (moved - 1)
-            probability[broken.row] = min(1.0, shares.min() + chance)
-            need[broken.row] = min(AT_MOST, RARE * max(1, moved - MANY))
+            probability[broken.row] = min(1.0, max(shares.min(), enough * chance / CHANCE))
+            need[broken.row] = enough
         return probability, need
 
     def _told(
@@ -299,13 +304,14 @@ def _pairs(
 
 
 def _gap(windows: Windows, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Seconds from one event to another; 0 where either has no time, or the clock went back."""
+    """Seconds from one event to another, at least 0; NaN where either has no time."""
     begin, end = windows.times[first], windows.times[second]
     known = (begin != NO_TIME) & (end != NO_TIME)
-    return np.where(known, np.maximum(end - begin, 0), 0) / _SECOND
+    return np.where(known, np.maximum(end - begin, 0) / _SECOND, np.nan)
 
 
-def _grain(windows: Windows) -> float:
-    """Half of what the times are rounded to, in seconds."""
+def _tick(windows: Windows) -> float:
+    """What the times are rounded to, in seconds: whole ones, thousandths or less."""
     known = windows.times[windows.times != NO_TIME]
-    return 0.0005 if len(known) and (known % _SECOND).any() else 0.5
+    whole = [tick for tick in (_SECOND, _SECOND // 1000) if len(known) and not (known % tick).any()]
+    return max([1, *whole]) / _SECOND
