@@ -12,6 +12,7 @@ from logad.contracts import Notifier
 from logad.learning import Closed
 from logad.ledger import Ledger
 from logad.redaction import Redactor
+from logad.reranking import Reranker, examples
 from logad.runs import StreamOptions
 from logad.steps import Alert, OutboxRow, Step
 from logad.types import Incident, Verdict
@@ -45,6 +46,8 @@ class Consequences:
         self._redactor = Redactor(options.redaction)
         self._known: dict[str, Incident] = {}  # those that may still change
         self._alerts: list[Alert] | None = None  # all of the past; None: to be read
+        self._labels: list[tuple[str, str]] = []  # that the re-ranker learned from
+        self._reranker = Reranker.learned(())
         self._scores = sorted(round(score, 4) for score in ledger.scores())  # of anomalous windows so far
         self.index = first_index  # of the next window that is judged
 
@@ -52,6 +55,7 @@ class Consequences:
         """Number, redact, group and decide; `now` is the watermark."""
         closed = sorted(closed, key=lambda each: (each.at, each.view, each.row))
         self._known = self._live_incidents(now)
+        self._learn_labels()
         verdicts: list[Verdict] = []
         changes: list[incidents.Change] = []
         for at, group in groupby(closed, key=lambda each: each.at):
@@ -103,6 +107,13 @@ class Consequences:
         told = worst.as_dict()  # in as many digits as the ledger keeps: a restart tells the same
         as_strange = len(self._scores) - bisect_left(self._scores, told["score"])
         return replace(change, doubt=alerting.false_share(told["tail_probability"], self.index, as_strange))
+
+    def _learn_labels(self) -> None:
+        """Learn what people want to hear of, if they have said more."""
+        labels = [(subject, note) for _, subject, note in self._ledger.notes("feedback")]
+        if labels != self._labels:
+            self._labels = labels
+            self._reranker = Reranker.learned(examples(self._ledger.labelled()), self._options.seed)
 
     def _live_incidents(self, now: datetime | None) -> dict[str, Incident]:
         """Those that may still change, as they stand: a person may have muted one meanwhile."""

@@ -17,7 +17,7 @@ from logad.contracts import Detector, PartConfig, Scores, State
 from logad.errors import StateError
 from logad.explaining import reasons
 from logad.reference import FEWEST, SEED_SHARE, clean_windows
-from logad.types import Reason, Verdict, WindowKind, WindowRef
+from logad.types import Contribution, Reason, Verdict, WindowKind, WindowRef
 from logad.windows import Windows
 
 DETECTORS: Final[Mapping[WindowKind, tuple[str, ...]]] = {
@@ -67,6 +67,10 @@ class JudgeConfig(PartConfig):
         for name, options in (detectors or {}).items():
             registry.part("detectors", name).Config(**options)
         return detectors
+
+
+Facts = tuple[str, frozenset[tuple[str, int | None, str, str]]]
+"""A service, and what each detector holds against it: detector, template, type, direction."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +231,17 @@ class Judge:
         ]
         return reasons(windows, row, told)
 
+    def facts(self, windows: Windows, row: int, judged: Judged) -> Facts:
+        """What the deciding detectors hold against a window; equal where windows deviate in the same way."""
+        told = {
+            (name, contribution.template, str(contribution.type), _direction(contribution))
+            for name in self._deciding()
+            if judged.alarming[name][row]
+            for contribution in self._detectors[name].explain(windows, row)
+            if contribution.weight > 0
+        }
+        return str(windows.table["service"][row]), frozenset(told)
+
     def _deciding(self) -> frozenset[str]:
         return _deciding(self.kind, self._detectors)
 
@@ -344,6 +359,15 @@ def _detectors(kind: WindowKind, config: JudgeConfig, seed: int) -> dict[str, De
 def _detector(name: str, config: JudgeConfig, seed: int) -> Detector:
     part: type[Detector] = registry.part("detectors", name)
     return part(part.Config(**(config.detectors or {}).get(name, {})), seed)
+
+
+def _direction(told: Contribution) -> str:
+    """Whether it is more or less than expected, where both are numbers; or none at all, where that is odd."""
+    try:
+        expected, actual = float(told.expected), float(told.actual)
+    except ValueError:
+        return "none" if told.actual == "0" else ""
+    return "more" if actual > expected else "less"
 
 
 def _doubts(windows: Windows, reference: NDArray[np.bool_]) -> list[str]:

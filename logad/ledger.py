@@ -210,6 +210,14 @@ class Ledger:
         row = self._db.execute("SELECT count(*), coalesce(sum(anomalous), 0) FROM verdicts").fetchone()
         return int(row[0]), int(row[1])
 
+    def labelled(self) -> list[tuple[Verdict, str, str]]:
+        """What people said of verdicts, in order: the verdict, the label, its incident (or its own id)."""
+        rows = self._db.execute(
+            "SELECT verdict, note, coalesce(incident, id) FROM notes JOIN verdicts ON id = subject"
+            " WHERE kind = 'feedback' ORDER BY notes.seq"
+        )
+        return [(verdict_from(json.loads(text)), label, incident) for text, label, incident in rows]
+
     def scores(self) -> list[float]:
         """The scores of the anomalous verdicts, in order."""
         return [row[0] for row in self._db.execute("SELECT score FROM verdicts WHERE anomalous ORDER BY seq")]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -18,9 +19,10 @@ from logad.contracts import Clock, Notifier, Sink, Source
 from logad.delivery import Outlets, OutputFile
 from logad.errors import InputError, UsageError
 from logad.feed import Batch, Feed
+from logad.heeding import Labels
 from logad.intake import Intake, empty_records, merged
-from logad.judge import Judge, learn
-from logad.learning import Closed, View
+from logad.judge import learn
+from logad.learning import Closed, Judging, View
 from logad.ledger import Ledger
 from logad.lineage import FollowingMutes
 from logad.mining import Miner
@@ -126,6 +128,7 @@ class _Run:
         self._more = False  # whether there may be more to read of the last batch's streams
         self._started = clock.now()
         place = json.loads(ledger.meta("place") or "{}")
+        self._restoring = False  # a view takes up where it was
         self._watermark: int = place.get("watermark", NO_TIME)
         self._records: int = place.get("records", 0)  # taken in all, for the warm-up
         self._began: int | None = place.get("began")  # time of the first record, microseconds
@@ -140,6 +143,7 @@ class _Run:
             redact=redact,
         )
         followed = FollowingMutes(mutes, miner.family)
+        self._labels = Labels(ledger, json.loads(ledger.meta("heeded") or "{}"))
         self._consequences = Consequences(options, ledger, followed, notifiers, place.get("index", 0))
         self.intake = Intake(miner, options.overrides, telemetry, self._told_layout)
         self.intake.restore(ledger.streams(), place.get("newest", {}))
@@ -250,18 +254,21 @@ class _Run:
             view = View(
                 number,
                 windowing,
-                self._teach,
+                partial(self._teach, f"{number}-{windowing.kind}"),
                 self._telemetry,
                 self._options.context,
                 asked_warmup=self._options.warmup.asked,
                 patient=self._options.patient,
             )
+            self._restoring = True
             self._views.append(view.restored(self._ledger, self.intake.miner.vocabulary))
+            self._restoring = False
             self._tell(Event("view", windowing.describe()))
             self._tell(Event("learned" if view.judge else "learning", view.progress(warmup_over=self._warm)))
 
-    def _teach(self, windows: Windows) -> Judge:
-        return learn(windows, self._options.judge, self._options.seed)
+    def _teach(self, view: str, windows: Windows) -> Judging:
+        judge = learn(windows, self._options.judge, self._options.seed)
+        return self._labels.heed(view, judge, windows, again=self._restoring)
 
     def _told_layout(self, stream: str, layout: Layout) -> None:
         for line in layout.describe():
@@ -388,6 +395,7 @@ class _Run:
             views={view.name: view.taken_state() for view in self._views},
             meta={
                 "place": json.dumps(self._place()),
+                "heeded": json.dumps(self._labels.heeded),
                 "views": json.dumps([view.windowing.as_dict() for view in self._views]),
             },
         )

@@ -1,4 +1,4 @@
-"""The commands about what was found: explain, incidents, ack, mute."""
+"""The commands about what was found: explain, incidents, ack, mute, feedback."""
 
 import json
 import os
@@ -105,4 +105,32 @@ def mute(id_: str, reason: str, lasting: str | None, config: Path | None, state_
     return ExitCode.DONE
 
 
-COMMANDS = (explain, incidents, ack, mute)
+@click.command()
+@click.argument("id_", metavar="[ID]", required=False)
+@click.option("--label", type=click.Choice(["anomaly", "normal"]), help="What it is, as you see it.")
+@place_options
+def feedback(id_: str | None, label: str | None, config: Path | None, state_dir: Path | None) -> int:
+    """Labels a verdict or an incident of a watch.
+
+    What is called normal counts as normal from the next learning on, and
+    nothing else with it. Without ID: what all labels together come to.
+    """
+    from datetime import UTC, datetime
+
+    from logad import feedback as labelling
+
+    if (id_ is None) != (label is None):
+        raise click.UsageError("an ID and a --label go together")
+    if id_ is None or label is None:
+        click.echo(f"re-ranking {labelling.trial(config=config, state_dir=state_dir).describe()}")
+        return ExitCode.DONE
+    noted = labelling.label(id_, label, now=datetime.now(UTC), config=config, state_dir=state_dir)
+    plural = "" if noted.verdicts == 1 else "s"
+    click.echo(f"noted: {noted.verdicts:,} verdict{plural} {label}: {visible(noted.title)}")
+    if label == "normal":
+        click.echo("a watch takes it as normal when it learns next; nothing else with it")
+    click.echo(f"re-ranking {noted.trial.describe()}")
+    return ExitCode.DONE
+
+
+COMMANDS = (explain, incidents, ack, mute, feedback)
