@@ -21,7 +21,7 @@ FEWEST: Final = 50  # sessions that make a rule of two steps
 LOOSE: Final = 0.05  # share of them that may break it, in whatever way, or it is none
 SLIGHT: Final = 0.1  # of how far apart two steps are at least: so much may clocks and writers confuse
 LEAST: Final = 1.28  # standard deviations below the mean logarithm: nine in ten are farther apart
-RARE: Final = 0.002  # share of sessions that may break a rule in earnest; as for templates (`reference.SUPPORT`)
+RARE: Final = 0.003  # share of sessions that may break a rule in earnest
 MANY: Final = 2  # templates that are out of place; each one more would need so much support again
 CHANCE: Final = 7.5e-4
 AT_MOST: Final = 0.1  # however many are
@@ -67,7 +67,7 @@ class Order(Detector):
         self._codes = np.zeros(0, dtype=np.int64)  # of the templates whose order is known, ascending
         self._rules = np.zeros(0, dtype=np.int64)  # cells (first, second) that break a rule, ascending
         self._both = np.zeros(0)  # of each: sessions that have both steps
-        self._breaking = np.zeros(0)  # sessions that break it in earnest
+        self._breaking = np.zeros(0)  # sessions that break it, in earnest or not
         self._apart = np.zeros(0)  # seconds that usually lie between at least
         self._tick = 0.0  # seconds that times are rounded to
         self._noise = np.zeros(2)  # share of normal sessions that break a rule of their own; how one more goes on
@@ -77,11 +77,8 @@ class Order(Detector):
         normal = windows.take(np.flatnonzero(clean_windows(windows)))
         self._codes, self._tick = _common(normal), _tick(windows)
         self._learn(normal)
-        broken = list(self._broken(normal))
-        cells = np.concatenate([self._rules[:0], *(each.cell for each in broken)])
-        self._breaking = np.bincount(self._at(cells), minlength=len(self._rules)).astype(np.float64)
         alone, further = 0, 0
-        for each in broken:
+        for each in self._broken(normal):
             shares, moved = self._weighed(each)
             if shares.min() < RARE and self._breaking[self._at(each.cell[shares.argmin()])] <= 1:
                 alone += moved <= MANY
@@ -162,7 +159,8 @@ class Order(Detector):
         apart, wrong = (each.reshape(self._symbols, self._symbols) for each in (apart, before))
         both = wrong + wrong.T
         self._rules = np.flatnonzero((both >= FEWEST) & (wrong <= LOOSE * both))
-        self._both, self._apart = both.ravel()[self._rules], apart.T.ravel()[self._rules]
+        self._both, self._breaking = both.ravel()[self._rules], wrong.ravel()[self._rules]
+        self._apart = apart.T.ravel()[self._rules]
 
     def _at(self, cell: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.searchsorted(self._rules, cell)
