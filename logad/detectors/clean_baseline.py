@@ -8,35 +8,34 @@ from numpy.typing import NDArray
 
 from logad.contracts import Detector, Scores, State
 from logad.detectors._phrases import quoted, times
-from logad.features import VALUES, binned
+from logad.features import VALUES, binned, doubled
 from logad.hashing import mixed
-from logad.reference import Waits, usual_waits
+from logad.reference import FEWEST, Waits, usual_waits
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import Windows
 
 Group = tuple[int, ...]
 
-RARELY: Final = 2  # a fact seen at most so often would alarm if one of its sessions were left out
 BUDGET: Final = 0.001  # share of baseline sessions that may so alarm ...
 BUDGET_SESSIONS: Final = 3  # ... or so many sessions, if those are no more than ...
 BUDGET_AT_MOST: Final = 0.01  # ... this share
 PAIRED: Final = 150  # templates, the most varied ones, whose pairs are facts
-TRIPLED: Final = 40  # the same for triples
 _ROWS: Final = 2000  # distinct vectors checked at a time, to bound memory
 
 
 class CleanBaseline(Detector):
-    """A fact is the counts of one, two or three templates together; an alarm is a fact never seen.
+    """A fact is the count of one template, or of two together; an alarm is a fact never seen.
 
-    Facts of a group of templates count only if few baseline sessions hold a rare one: that keeps the
-    false alarms that leaving one session out would cause within a budget. Sessions that are on a known way
-    and silent no longer than usual there are open, not strange.
+    Facts of a group of templates count only if few baseline sessions hold one that no other has: that keeps
+    the false alarms that leaving one session out would cause within a budget. Sessions that are on a known
+    way and silent no longer than usual there are open, not strange.
     """
 
     name: ClassVar[str] = "clean_baseline"
     kinds: ClassVar[frozenset[WindowKind]] = frozenset({WindowKind.SESSION})
 
-    groups: NDArray[np.int64]  # (groups, 3) codes, -1 where a group has fewer
+    alike: NDArray[np.int8]  # (templates, VALUES) the value that stands for each
+    groups: NDArray[np.int64]  # (groups, 2) codes, -1 where a group has one
     facts: NDArray[np.uint64]  # sorted keys of the facts that were seen
     templates: int  # vocabulary at fit; what is beyond is new
     sessions: int
@@ -45,7 +44,8 @@ class CleanBaseline(Detector):
     def fit(self, windows: Windows) -> Self:
         """Choose the groups and remember their facts."""
         distinct = windows.distinct
-        values, first = np.unique(binned(distinct.counts), axis=0, return_inverse=True)
+        self.alike = _alike(binned(distinct.counts))
+        values, first = np.unique(self._values(distinct.counts), axis=0, return_inverse=True)
         weights = np.bincount(first.ravel(), distinct.weights, len(values)).astype(np.int64)
         self.templates = values.shape[1]
         self.sessions = len(windows)
@@ -62,7 +62,7 @@ class CleanBaseline(Detector):
     def score(self, windows: Windows) -> Scores:
         """How many templates it takes to tell what was never seen; 0 where nothing is strange."""
         distinct = windows.distinct
-        values = binned(distinct.counts)
+        values = self._values(distinct.counts)
         unseen = self._unseen(values)
         strange = np.zeros(len(values))
         for row in np.flatnonzero(unseen.any(axis=1)):
@@ -78,7 +78,7 @@ class CleanBaseline(Detector):
     def explain(self, windows: Windows, row: int) -> tuple[Contribution, ...]:
         """One contribution for each new template and each combination of counts that was never seen."""
         counts = windows.distinct.counts[windows.distinct.inverse[row]]
-        groups = self._told_by(self._unseen(binned(counts[None, :]))[0])
+        groups = self._told_by(self._unseen(self._values(counts[None, :]))[0])
         groups += [(code,) for code in range(self.templates, len(counts)) if counts[code]]
         events = windows.events[windows.span(row)]
         told = []
@@ -89,7 +89,7 @@ class CleanBaseline(Detector):
                     1 + float(max(windows.severities[list(group)])) / len(group),
                     self._sentence(windows, group, counts),
                     AnomalyType.COLLECTIVE,
-                    group[0],
+                    _odd(group, counts),
                     "",
                     ", ".join(str(counts[code]) for code in group),
                     tuple(where[:2].tolist() if len(where) else range(len(events))[-1:]),
@@ -115,6 +115,12 @@ class CleanBaseline(Detector):
                 told.append(group)
         return told
 
+    def _values(self, counts: NDArray[np.int64]) -> NDArray[np.int8]:
+        values = binned(counts)
+        known = min(values.shape[1], len(self.alike))
+        values[:, :known] = self.alike[np.arange(known), values[:, :known]]
+        return values
+
     def _unseen(self, values: NDArray[np.int8]) -> NDArray[np.bool_]:
         """Which groups have a fact that was never seen, shape (rows, groups)."""
         if not self.sessions:
@@ -132,53 +138,71 @@ class CleanBaseline(Detector):
         """One number for each fact, shape (rows, groups)."""
         padded = np.pad(values.astype(np.int64), ((0, 0), (0, 1)))  # code -1 has no count
         fact = np.zeros((len(values), len(self.groups)), dtype=np.int64)
-        for place in range(3):
+        for place in range(2):
             fact = fact * VALUES + padded[:, self.groups[:, place]]
         return np.asarray(mixed(fact) ^ mixed(-1 - np.arange(len(self.groups))))
 
     def state(self) -> State:
         """Groups, facts and waits."""
-        sizes = np.array([self.templates, self.sessions])
-        return {"groups": self.groups, "facts": self.facts, "sizes": sizes} | dict(vars(self.waits))
+        state: State = {"groups": self.groups, "facts": self.facts, "alike": self.alike}
+        state["sizes"] = np.array([self.templates, self.sessions])
+        return state | dict(vars(self.waits))
 
     def restore(self, state: State) -> Self:
         """Take the arrays back."""
-        self.groups, self.facts = state["groups"], state["facts"]
+        self.groups, self.facts, self.alike = state["groups"], state["facts"], state["alike"]
         self.templates, self.sessions = (int(size) for size in state["sizes"])
         self.waits = Waits(state["states"], state["longest"])
         return self
 
 
+def _odd(group: Group, counts: NDArray[np.int64]) -> int:
+    """The template of a group to blame: the first that is missing, else the first."""
+    return next((code for code in group if not counts[code]), group[0])
+
+
+def _alike(values: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The value that stands for each of a template's: where three or more come, any up to twice the highest.
+
+    What lies between counts that vary, or a little above them, is nothing new.
+    """
+    alike = np.tile(np.arange(VALUES, dtype=np.int8), (values.shape[1], 1))
+    for code, column in enumerate(values.T):
+        seen = np.unique(column[column > 0])
+        if len(seen) >= FEWEST:
+            alike[code, 1 : doubled(int(seen[-1])) + 1] = 1
+    return alike
+
+
 def _within_budget(values: NDArray[np.int8], weights: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The groups in order of cost whose rare facts stay within the budget together; small groups first."""
+    """The groups in order of cost whose lonely facts stay within the budget together; small groups first."""
     varied = np.flatnonzero((values != values[:1]).any(axis=0))
     present = (values[:, varied] > 0).T.astype(np.float64) @ weights
     varied = varied[np.argsort(-np.minimum(present, weights.sum() - present), kind="stable")]
     groups: list[Group] = [(code,) for code in range(values.shape[1])]
     groups += combinations(sorted(varied[:PAIRED].tolist()), 2)
-    groups += combinations(sorted(varied[:TRIPLED].tolist()), 3)
-    rare = [_rare(values, weights, group) for group in groups]
-    cost = np.array([weights[rows].sum() for rows in rare])
+    lonely = [_lonely(values, weights, group) for group in groups]
+    cost = np.array([weights[rows].sum() for rows in lonely])
     budget = _budget(int(weights.sum()))
     alarming = np.zeros(len(values), dtype=np.bool_)
     admitted = []
     for g in np.argsort(cost, kind="stable").tolist():
         together = alarming.copy()
-        together[rare[g]] = True
+        together[lonely[g]] = True
         if weights[together].sum() <= budget:
             alarming = together
             admitted.append(g)
-    padded = [(*groups[g], -1, -1)[:3] for g in sorted(admitted)]
-    return np.asarray(padded, dtype=np.int64).reshape(-1, 3)
+    padded = [(*groups[g], -1)[:2] for g in sorted(admitted)]
+    return np.asarray(padded, dtype=np.int64).reshape(-1, 2)
 
 
-def _rare(values: NDArray[np.int8], weights: NDArray[np.int64], group: Group) -> NDArray[np.int64]:
-    """The distinct vectors whose fact about the group is rare."""
+def _lonely(values: NDArray[np.int8], weights: NDArray[np.int64], group: Group) -> NDArray[np.int64]:
+    """The distinct vectors whose fact about the group one session has: left out, it would alarm."""
     fact = np.zeros(len(values), dtype=np.int64)
     for code in group:
         fact = fact * VALUES + values[:, code]
     _, which = np.unique(fact, return_inverse=True)
-    return np.flatnonzero(np.bincount(which, weights)[which] <= RARELY)
+    return np.flatnonzero(np.bincount(which, weights)[which] <= 1)
 
 
 def _budget(sessions: int) -> float:
