@@ -208,7 +208,7 @@ class Order(Detector):
         by_chance, further = self._noise.tolist()
         for broken in self._broken(windows):
             shares, moved = self._weighed(broken)
-            enough = min(AT_MOST, RARE * max(1, moved - MANY))
+            enough = min(AT_MOST, RARE * moved)
             chance = by_chance * further ** (moved - 1)
             probability[broken.row] = min(1.0, max(shares.min(), enough * chance / CHANCE))
             need[broken.row] = enough
