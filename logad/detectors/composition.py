@@ -8,27 +8,24 @@ from numpy.typing import NDArray
 
 from logad.contracts import Detector, PartConfig, Scores, State
 from logad.detectors._amounts import Amounts, Floats, Ints
-from logad.detectors._far_tail import FEWEST, PRIOR, SHOWN, FarTail, set_aside
+from logad.detectors._far_tail import FarTail
+from logad.detectors._pauses import Pauses, pauses
 from logad.detectors._phrases import duration, quoted, share, times
 from logad.detectors._succession import NEVER, Steps, Succession
 from logad.types import AnomalyType, Contribution, WindowKind
-from logad.windows import NO_TIME, Windows
+from logad.windows import Windows
 
 REGULAR: Final = 0.9  # share of windows that have a template which is then missed
 SPARED: Final = 3.0  # nats that every sum forgives each of its parts but the largest
 TURNED: Final = 1.0  # nats that two events may come the other way round
 GATE: Final = 1.0  # nats of each sign that the sum of them leaves out
-FLATTEST: Final = (
-    1.0  # the least exponent of the tail of pauses: a longest one is not often surpassed tenfold
-)
 NEED: Final = 0.002  # of windows may be flagged ...
 NEED_OF_FEW: Final = 0.2  # ... or so many of them in all, if they are few, but ...
 NEED_AT_MOST: Final = 0.01  # ... no more than this share; all chosen on planted anomalies
 TOLD: Final = 5
 WORTH_TELLING: Final = 2.0  # nats
 EVIDENCE: Final = 3
-_SECOND: Final = 1e6
-_GRAIN: Final = 1.0  # second: pauses below it are none
+SECOND: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +80,7 @@ class Composition(Detector):
         nothing = np.zeros(0, dtype=np.int64)
         self._amounts = self._runs = Amounts.of(nothing, nothing, 0)
         self._succession = Succession.of(Steps(nothing, nothing, nothing, nothing), 1)
-        self._longest = 0.0  # seconds of the longest pause but one window's
-        self._beyond = 1.0  # share of windows with a longer one
-        self._exponent = FLATTEST
+        self._pauses = Pauses(np.zeros(0), 1.0, 0)
         self._tails: tuple[FarTail, ...] = ()
         self._fused = FarTail.of(np.zeros(0))
         self._memo: tuple[Windows, tuple[_Signs, ...], NDArray[np.float64]] | None = None
@@ -94,7 +89,7 @@ class Composition(Detector):
         """Learn what windows hold, in what order and at what pace."""
         width = len(windows.vocabulary)
         lengths = np.diff(windows.offsets)
-        self._memo, self._longest, self._beyond = None, 0.0, 1.0
+        self._memo = None
         self._windows = len(windows)
         self._size = max(float(np.median(lengths)), 1.0) if len(windows) else 1.0
         window, code, counts = windows.occurrences
@@ -106,7 +101,7 @@ class Composition(Detector):
         _, code, runs, _ = _runs(windows, width)
         self._runs = Amounts.of(code, runs, width)
         self._succession = Succession.of(Steps.of(windows, width), width + 1)
-        self._learn_pauses(windows)
+        self._pauses = Pauses.of(windows)
         statistics = _statistics(self._signs(windows), len(windows))
         self._tails = tuple(FarTail.of(each) for each in statistics)
         self._fused = FarTail.of(_together(_probabilities(self._tails, statistics)))
@@ -156,7 +151,7 @@ class Composition(Detector):
 
     def state(self) -> State:
         """Everything learned, as arrays."""
-        about = np.asarray([self._windows, self._size, self._longest, self._beyond, self._exponent])
+        about = np.asarray([self._windows, self._size])
         tails = [[tail.threshold, tail.share, tail.excess] for tail in (*self._tails, self._fused)]
         return {
             "about": about,
@@ -166,11 +161,12 @@ class Composition(Detector):
             **self._amounts.state("amounts"),
             **self._runs.state("runs"),
             **self._succession.state("succession"),
+            **self._pauses.state("pauses"),
         }
 
     def restore(self, state: State) -> Self:
         """Take the arrays back."""
-        windows, self._size, self._longest, self._beyond, self._exponent = state["about"].tolist()
+        windows, self._size = state["about"].tolist()
         self._windows = int(windows)
         self._having, self._rarest = state["having"], state["rarest"]
         *tails, self._fused = (FarTail(*row) for row in state["tails"].tolist())
@@ -178,6 +174,7 @@ class Composition(Detector):
         self._amounts = Amounts.restored(state, "amounts")
         self._runs = Amounts.restored(state, "runs")
         self._succession = Succession.restored(state, "succession")
+        self._pauses = Pauses.restored(state, "pauses")
         self._memo = None
         return self
 
@@ -235,28 +232,12 @@ class Composition(Detector):
         return _Signs(steps.owner, code, nats, steps.place, nats)
 
     def _pause_signs(self, windows: Windows) -> _Signs:
-        owner, place, seconds = _pauses(windows)
-        far = np.log((seconds + _GRAIN) / (self._longest + _GRAIN))
-        beyond = (far > 0) & (self._beyond < 1)
-        nats = -np.log(self._beyond) + self._exponent * far[beyond]
-        owner, place = owner[beyond], place[beyond]
+        owner, place, seconds = pauses(windows)
+        nats, _ = self._pauses.surprise(seconds)
+        far = nats > 0
+        owner, place, nats = owner[far], place[far], nats[far]
         code = windows.events[windows.offsets[owner] + place].astype(np.int64)
         return _Signs(owner, code, nats, place, nats)
-
-    def _learn_pauses(self, windows: Windows) -> None:
-        """The tail of the longest pause of each window, as logarithms: its length falls by a power."""
-        owner, _, seconds = _pauses(windows)
-        most = np.zeros(len(windows))
-        np.maximum.at(most, owner, seconds)
-        aside, ordered = set_aside(len(windows)), np.sort(np.log(most + _GRAIN))
-        kept = ordered[: len(windows) - aside]
-        shown = min(max(FEWEST, SHOWN * aside), len(kept) - 1)
-        if shown < 1:
-            return
-        top, begin = float(kept[-1]), float(kept[-1 - shown])
-        beyond = float((kept[-shown:] - begin).sum()) + aside * (top - begin)
-        self._longest, self._beyond = float(np.exp(top) - _GRAIN), aside / len(windows)
-        self._exponent = max(FLATTEST, (shown + PRIOR) / (beyond + PRIOR / FLATTEST))
 
     @property
     def _width(self) -> int:
@@ -313,15 +294,13 @@ class Composition(Detector):
         return _contribution(weight, text, code, order, np.asarray([place - 1, place]))
 
     def _tell_pause(self, windows: Windows, row: int, sign: _Signs, at: int, weight: float) -> Contribution:
-        place, times_ = int(sign.place[at]), windows.times[windows.span(row)]
-        seconds = float(times_[place] - times_[:place].max()) / _SECOND
-        most = duration(self._longest)
-        held = share(1 - self._beyond, 1)
-        text = (
-            f"nothing was written for {duration(seconds)}; {held} of windows have no pause longer than {most}"
-        )
-        events = np.asarray([place - 1, place])
-        return _contribution(weight, text, None, (f"at most {most}", duration(seconds)), events)
+        place = int(sign.place[at])
+        moments = windows.times[windows.span(row)]
+        seconds = float(moments[place] - moments[place - 1]) / SECOND
+        longest = duration(float(self._pauses.surprise(np.asarray([seconds]))[1][0]))
+        text = f"nothing was written for {duration(seconds)}; elsewhere no pause is longer than {longest}"
+        told = f"at most {longest}", duration(seconds)
+        return _contribution(weight, text, None, told, np.asarray([place - 1, place]))
 
 
 def _contribution(
@@ -364,14 +343,3 @@ def _runs(windows: Windows, width: int) -> tuple[Ints, Ints, Ints, Ints]:
     keys = (owner * max(width, 1) + code)[order]
     first = order[np.diff(keys, prepend=-1) != 0]
     return owner[first], code[first], lengths[first], opens[first] - windows.offsets[owner[first]]
-
-
-def _pauses(windows: Windows) -> tuple[Ints, Ints, Floats]:
-    """Window, place and seconds of each event that came later than all before it in its window."""
-    times_ = windows.times
-    inside = np.flatnonzero(
-        (np.diff(windows.owner) == 0) & (times_[1:] != NO_TIME) & (times_[:-1] != NO_TIME)
-    )
-    owner = windows.owner[inside + 1]
-    seconds = np.maximum(times_[inside + 1] - times_[inside], 0) / _SECOND
-    return owner, inside + 1 - windows.offsets[owner], seconds
