@@ -17,7 +17,7 @@ LEAST_SECONDS: Final = 0.05  # added to each wait: what takes less than this is 
 QUANTILE: Final = 0.99  # beyond it a tail is fitted
 _NORMAL: Final = 2.326  # that quantile of a normal distribution, in standard deviations
 LEAST_EXCESS: Final = 0.6
-"""Of the logarithm: no tail is lighter than one in which ten times as long comes once for every fifty. Chosen,
+"""Of the logarithm: no tail is lighter than one where ten times as long comes once for every fifty. Chosen,
 like FEWEST, on the first half in time of HDFS 2 %: learned from its beginning or from a few hundred sessions,
 lighter tails flagged up to 3 % of what came later, when the same steps were slow for a while."""
 PRIOR: Final = 20  # exceedances of all steps together that a step's own are worth
