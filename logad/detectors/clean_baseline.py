@@ -84,13 +84,14 @@ class CleanBaseline(Detector):
         told = []
         for group in groups:
             where = np.flatnonzero(np.isin(events, group))
+            new = group[0] >= self.templates
             told.append(
                 Contribution(
                     1 + float(max(windows.severities[list(group)])) / len(group),
                     self._sentence(windows, group, counts),
-                    AnomalyType.COLLECTIVE,
+                    AnomalyType.POINT if new else AnomalyType.COLLECTIVE,
                     _odd(group, counts),
-                    "",
+                    "0" if new else "other counts",
                     ", ".join(str(counts[code]) for code in group),
                     tuple(where[:2].tolist() if len(where) else range(len(events))[-1:]),
                 )

@@ -12,8 +12,6 @@ from logad.reference import CHANGED, SUPPORT, NormalCore, Waits, grow, usual_wai
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import Windows
 
-_BAD = 2  # from this severity class on a template warns
-
 
 class NormalCoreConfig(PartConfig):
     """Nothing to set: support follows severity."""
@@ -143,7 +141,7 @@ def _told(
         sentence = f"{name} came {times(count)}; the {normal} have it {_times(expected)}"
     # of equal weight, what is missing or new tells more than what changed
     weight = (CHANGED if known else float(SUPPORT[severity])) * (1.0 if known and count else 1.01)
-    point = not known and severity >= _BAD
+    point = not known  # one record that should not be there at all
     return Contribution(
         weight,
         sentence,
