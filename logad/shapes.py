@@ -123,10 +123,10 @@ def flattened(texts: Sequence[str]) -> list[str]:
     ['took 000 ms', 'took 000 ms']
     """
     whole = "\n".join(texts).encode("utf-8", "surrogateescape")
-    passes = _loaded(len(whole)) if texts else None
-    if passes is None:
+    compiled = passes(len(whole)) if texts else None
+    if compiled is None:
         return [canonical(text) for text in texts]
-    return passes.flatten(whole).decode("utf-8", "surrogateescape").split("\n")
+    return compiled.flatten(whole).decode("utf-8", "surrogateescape").split("\n")
 
 
 def moments(
@@ -138,13 +138,13 @@ def moments(
     begin, `places` where in them the times do: see `logad.kernel.numbered.place`. None is read where it would
     take longer to begin than to read them in another way, nor at a place below 0.
     """
-    passes = _loaded(len(text))
-    if passes is None:
+    compiled = passes(len(text))
+    if compiled is None:
         return np.full(len(places), np.iinfo(np.int64).min)
-    return passes.moments(text, lines, places, letters)
+    return compiled.moments(text, lines, places, letters)
 
 
-def _loaded(size: int) -> "Compiled | None":
+def passes(size: int) -> "Compiled | None":
     """The compiled passes for a text of this size: None where they are not worth it, or nowhere to be had."""
     if not _READY and size >= WORTH_LOADING:
         try:

@@ -68,6 +68,7 @@ class Skimmer:
         self._tell = tell
         self._waiting: list[_Waiting] = []
         self._carried: Stretch | None = None  # the lines of a last record that may go on
+        self._numberings = 0
         self._forget()
         self._names: dict[str, int] = {}
         self._timed = timed
@@ -103,10 +104,23 @@ class Skimmer:
         self._numbering = Numbering(partial(Shapes, tell=self._tell))
         self._facts = Facts.none()
         self._first = 0  # of the facts: the first of those that the numbers of shapes count from
+        self._numberings += 1
+
+    def read(self, raw: Sequence[bytes]) -> pl.DataFrame:
+        """Records of this stream, given all lines of each."""
+        telemetry = Telemetry()
+        recorder = Recorder(self._layout, telemetry)
+        stream = self._layout.stream
+        records = recorder.push(Buffer(stream, stream, b"".join(raw), 0, "", final=True))
+        if len(records) != len(raw):  # one that was cut for its length goes on with lines like any other
+            each = [Buffer(stream, stream, one, 0, "", final=True) for one in raw]
+            records = pl.concat([records.clear(), *(recorder.push(buffer) for buffer in each)])
+        self._telemetry.notes["record_truncated"] += telemetry.notes["record_truncated"]
+        return records
 
     def texts(self, raw: Sequence[bytes]) -> pl.Series:
         """The messages of records of this stream, given all lines of each."""
-        return self._read(raw)["text"]
+        return self.read(raw)["text"]
 
     def raw(self, skimmed: Skimmed, chosen: NDArray[np.int64]) -> pl.Series:
         """Some of the records as they stood in their source."""
@@ -223,7 +237,7 @@ class Skimmer:
         bounds = np.cumsum([0, *(len(begins) for begins in starts)], dtype=np.int64)
         shape_of = np.concatenate([_NO_LINES, *shapes])
         number_of = np.concatenate([np.zeros(0, dtype=np.int64), *numbers])
-        return Stretch(tuple(texts), tuple(starts), bounds, shape_of, source, number_of)
+        return Stretch(tuple(texts), tuple(starts), bounds, shape_of, source, number_of, self._numberings)
 
     def _carry(self, stretch: Stretch, begin: int) -> None:
         """Let the lines from `begin` on wait for what follows them, and forget the shapes that are void."""
@@ -238,8 +252,11 @@ class Skimmer:
             starts = np.fromiter((0, *_line_ends(text)), dtype=np.int32)[: len(shapes)]
             bounds = np.asarray([0, len(shapes)], dtype=np.int64)
             numbers = stretch.numbers[begin:]
-            self._carried = Stretch((text,), (starts,), bounds, shapes, stretch.source, numbers)
+            self._carried = Stretch(
+                (text,), (starts,), bounds, shapes, stretch.source, numbers, self._numberings
+            )
         if self._first:
+            self._numberings += 1
             self._facts = self._facts.take(np.concatenate([kept, np.arange(self._first, len(self._facts))]))
             self._first = len(kept)
 
@@ -305,7 +322,7 @@ class Skimmer:
         first = np.full(len(facts), -1, dtype=np.int64)  # for each shape, the first record that it is all of
         first[shapes[alone][::-1]] = alone[::-1]
         new = np.flatnonzero((first >= 0) & (facts.templates == UNKNOWN))
-        whole = self._read(stretch.raw_lines(rows[several], spans[several]))
+        whole = self.read(stretch.raw_lines(rows[several], spans[several]))
         distinct = pl.DataFrame(
             {
                 "text": [*(facts.texts[shape] for shape in new.tolist()), *whole["text"]],
@@ -365,18 +382,6 @@ class Skimmer:
         """The parts of lines."""
         parts = envelopes.unwrap(self._lines(raw), self._layout.envelope)
         return parts.hstack(header_parts(parts["inner"], self._layout.header))
-
-    def _read(self, raw: Sequence[bytes]) -> pl.DataFrame:
-        """Records, given all lines of each."""
-        telemetry = Telemetry()
-        recorder = Recorder(self._layout, telemetry)
-        stream = self._layout.stream
-        records = recorder.push(Buffer(stream, stream, b"".join(raw), 0, "", final=True))
-        if len(records) != len(raw):  # one that was cut for its length goes on with lines like any other
-            each = [Buffer(stream, stream, one, 0, "", final=True) for one in raw]
-            records = pl.concat([records.clear(), *(recorder.push(buffer) for buffer in each)])
-        self._telemetry.notes["record_truncated"] += telemetry.notes["record_truncated"]
-        return records
 
 
 def _line_ends(text: bytes) -> list[int]:

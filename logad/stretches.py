@@ -24,6 +24,7 @@ class Stretch:
     shapes: NDArray[np.int32]  # of each line
     source: str  # of the last line
     numbers: NDArray[np.int64]  # physical, from 1; 0 where the source has no lines
+    numbering: int  # shapes of stretches with the same one can be told apart by their numbers
 
     def text(self, begin: int, end: int) -> bytes:
         """The lines from `begin` until `end`, with their newlines."""

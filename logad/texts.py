@@ -7,17 +7,28 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from logad.measuring import Measures, measures
+from logad.gauges import Gauges
+from logad.measuring import Measures, measures, telling
+from logad.shapes import passes
 from logad.skimming import Skimmer
 from logad.stretches import Skimmed
 from logad.types import Template
+from logad.windows import MOST_VALUES
 
 _NONE: Final = pl.Series([], dtype=pl.String)
 
 
 class _Piece(Protocol):
+    size: int  # bytes of text that are to be read again
+
     def raw(self, chosen: NDArray[np.int64]) -> pl.Series: ...
     def messages(self, chosen: NDArray[np.int64]) -> pl.Series: ...
+    def look(
+        self, gauges: Gauges, chosen: NDArray[np.int64], codes: NDArray[np.int32], told: NDArray[np.bool_]
+    ) -> None: ...
+    def read(
+        self, gauges: Gauges, chosen: NDArray[np.int64], told: NDArray[np.bool_], out: Measures
+    ) -> NDArray[np.int64]: ...
 
 
 class Texts:
@@ -50,7 +61,36 @@ class Texts:
         self, places: NDArray[np.int64], codes: NDArray[np.int32], vocabulary: tuple[Template, ...]
     ) -> Measures | None:
         """The numbers that the records at these places, of these templates, tell; None where none can."""
-        return measures(codes, vocabulary, lambda rows: self.messages(places[rows]))
+        if not (places[1:] > places[:-1]).all():
+            order = np.argsort(places)
+            found = self.measures(places[order], codes[order], vocabulary)
+            if found is not None:
+                found[order] = found.copy()
+            return found
+        told = telling(codes, vocabulary)
+        compiled = passes(sum(piece.size for piece in self._pieces)) if told.any() else None
+        if compiled is None:
+            return measures(codes, vocabulary, lambda rows: self.messages(places[rows]))
+        gauges = Gauges(vocabulary, compiled)
+        bounds = np.searchsorted(places, self._bounds).tolist()
+        parts = [
+            (piece, slice(begin, end), first)
+            for piece, begin, end, first in zip(self._pieces, bounds, bounds[1:], self._bounds, strict=False)
+            if begin < end
+        ]
+        for piece, here, first in parts:
+            piece.look(gauges, places[here] - first, codes[here], told[here])
+        gauges.find()
+        found = np.empty((len(codes), MOST_VALUES), dtype=np.float32)
+        unread = [
+            piece.read(gauges, places[here] - first, told[here], found[here]) + here.start
+            for piece, here, first in parts
+        ]
+        slow = np.concatenate(unread)
+        rest = measures(codes[slow], vocabulary, lambda rows: self.messages(places[slow[rows]]))
+        if rest is not None:
+            found[slow] = rest
+        return found
 
     def _added(self, piece: _Piece, count: int) -> pl.Series:
         begin = self._bounds[-1]
@@ -77,6 +117,8 @@ class Texts:
 class _Read:
     """Records that were read one by one."""
 
+    size = 0
+
     def __init__(self, raw: pl.Series, messages: pl.Series) -> None:
         self._raw = raw
         self._messages = messages
@@ -87,6 +129,17 @@ class _Read:
     def messages(self, chosen: NDArray[np.int64]) -> pl.Series:
         return self._messages.gather(chosen)
 
+    def look(
+        self, gauges: Gauges, chosen: NDArray[np.int64], codes: NDArray[np.int32], told: NDArray[np.bool_]
+    ) -> None:
+        """There are no shapes."""
+
+    def read(
+        self, _gauges: Gauges, _chosen: NDArray[np.int64], told: NDArray[np.bool_], out: Measures
+    ) -> NDArray[np.int64]:
+        out[:] = np.nan
+        return np.flatnonzero(told)
+
 
 class _Skimmed:
     """Records that were read by the shapes of their lines."""
@@ -94,9 +147,20 @@ class _Skimmed:
     def __init__(self, records: Skimmed, skimmer: Skimmer) -> None:
         self._records = records
         self._skimmer = skimmer
+        self.size = sum(map(len, records.stretch.texts))
 
     def raw(self, chosen: NDArray[np.int64]) -> pl.Series:
         return self._skimmer.raw(self._records, chosen)
 
     def messages(self, chosen: NDArray[np.int64]) -> pl.Series:
         return self._skimmer.texts(self._records.raw(chosen))
+
+    def look(
+        self, gauges: Gauges, chosen: NDArray[np.int64], codes: NDArray[np.int32], told: NDArray[np.bool_]
+    ) -> None:
+        gauges.look(self._records, self._skimmer, chosen, codes, told)
+
+    def read(
+        self, gauges: Gauges, chosen: NDArray[np.int64], told: NDArray[np.bool_], out: Measures
+    ) -> NDArray[np.int64]:
+        return gauges.read(self._records, self._skimmer, chosen, told, out)

@@ -77,7 +77,7 @@ def cut(
     windows = windower.close(vocabulary, None, final=True)
     values = _measured(records, vocabulary, texts)
     if values is not None and not _in_order(windows.rows, records.height):
-        values = values[windows.rows]
+        values = values.take(windows.rows, axis=0)
     return replace(windows, records=records, texts=texts, values=values)
 
 

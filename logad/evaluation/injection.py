@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logad.evaluation.custom import Custom, with_value
-from logad.evaluation.rewriting import Content, Rewriter, messages, untold
+from logad.evaluation.rewriting import Content, Rewriter, messages
 from logad.types import WindowKind
 from logad.windows import NO_TIME, Windows
 
@@ -115,7 +115,8 @@ class Injector:
         code = rewriter.template(text.replace("7", "<NUM>"), severity)
         row = rewriter.record(int(own.rows[at]), code, text)
         many = 3 if gross else 1
-        new = Content(np.asarray([code], dtype=np.int32), own.times[[at]], np.asarray([row]), untold(1))
+        codes, values = np.asarray([code], dtype=np.int32), rewriter.values(code, text)
+        new = Content(codes, own.times[[at]], np.asarray([row]), values)
         self._insert(rewriter, window, at + 1, _repeated(new, 0, many))
         return Plant((window,), frozenset({code}))
 

@@ -70,7 +70,7 @@ class Rewriter:
         self._donors: list[int] = []  # records that new ones are like
         self._codes: list[int] = []
         self._raw: list[str] = []
-        self._values = untold(len(windows.events)) if windows.values is None else windows.values
+        self._values = _untold(len(windows.events)) if windows.values is None else windows.values
         self._pauses: list[tuple[int, int]] = []  # event, microseconds by which it and all later ones shift
 
     def content(self, window: int) -> Content:
@@ -106,7 +106,7 @@ class Rewriter:
         """The numbers that a message of this template tells, shape (1, MOST_VALUES)."""
         record = pl.DataFrame({"text": [message], "template": [code]})
         found = measured(record, tuple(self._vocabulary))
-        return untold(1) if found is None else found
+        return _untold(1) if found is None else found
 
     def pause(self, window: int, event: int, microseconds: int) -> None:
         """Let this event of a window, and all that follows in the log, come so much later."""
@@ -163,7 +163,7 @@ class Rewriter:
         return replace(changed, records=pl.concat([changed.records, added.with_columns(places)]), texts=texts)
 
 
-def untold(count: int) -> Measures:
+def _untold(count: int) -> Measures:
     """The numbers of so many events that tell none."""
     return np.full((count, MOST_VALUES), np.nan, dtype=np.float32)
 

@@ -17,11 +17,14 @@ from typing import Final
 import llvmlite.binding as llvm
 
 _PREFIX: Final = "logad_"
-_WORDS: Final = {"line_shapes": 10, "flatten": 3, "moments": 7}  # how many each function takes
-_MODULES: Final = {"line_shapes": "source", "flatten": "source", "moments": "times"}
+_WORDS: Final = {"line_shapes": 10, "flatten": 3, "moments": 7, "numbers": 10}  # how many each function takes
+_MODULES: Final = {"line_shapes": "source", "flatten": "source", "moments": "times", "numbers": "digits"}
 _MARK: Final = hashlib.sha256().digest_size
 _SOURCES: Final = (
-    *(Path(__file__).with_name(name) for name in ("words.py", "source.py", "times.py", "numbered.py")),
+    *(
+        Path(__file__).with_name(name)
+        for name in ("words.py", "source.py", "times.py", "digits.py", "numbered.py")
+    ),
     Path(__file__).parents[1] / "canonical.py",
 )
 _LOCK: Final = Lock()
@@ -29,11 +32,12 @@ _LOCK: Final = Lock()
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """The functions of `source` and `times` by their names; they take and give back words of 64 bits."""
+    """The functions of the sources by their names; they take and give back words of 64 bits."""
 
     line_shapes: Callable[..., int]
     flatten: Callable[..., int]
     moments: Callable[..., int]
+    numbers: Callable[..., int]
 
 
 _LOADED: Final[list[Passes]] = []  # once they were

@@ -137,6 +137,48 @@ class Compiled:
                 found[chosen] = self._moments(part, lines[chosen] - begin, places[chosen], letters)
         return found
 
+    def numbers(  # noqa: PLR0913, PLR0917  (as the pass takes them)
+        self,
+        text: bytes,
+        starts: NDArray[np.int32],
+        shapes: NDArray[np.int32],
+        first: int,
+        rows: NDArray[np.int64],
+        places: NDArray[np.int32],
+        factors: NDArray[np.float64],
+        out: NDArray[np.float32],
+    ) -> int:
+        """Write the numbers in some lines of a text into `out`; how many of the lines could not be read.
+
+        `rows` are these lines, ascending; the text's first is line `first`. `starts` are where the lines
+        of the text begin, `shapes` has the shape of each line there is. Of each shape `places` tells where
+        its numbers stand, as `numbered.number_place` does, and `factors` what one is worth. What is not
+        read is infinite. All arrays are contiguous.
+        """
+        last = text.rfind(b"\n", 0, max(0, len(text) - BEHIND)) + 1  # what begins there is read in a copy
+        whole = int(np.searchsorted(rows, first + np.searchsorted(starts, last)))
+        unread = 0
+        for part, begin, limit, chosen in (
+            (text, 0, last, slice(0, whole)),
+            (text[last:] + b"\n" * BEHIND, last, len(text) - last, slice(whole, len(rows))),
+        ):
+            if chosen.start == chosen.stop:
+                continue
+            address = np.frombuffer(part, dtype=np.uint8).ctypes.data
+            unread += self._passes.numbers(
+                address - begin,
+                starts.ctypes.data,
+                shapes.ctypes.data,
+                first,
+                rows[chosen].ctypes.data,
+                chosen.stop - chosen.start,
+                places.ctypes.data,
+                factors.ctypes.data,
+                address + limit,
+                out[chosen].ctypes.data,
+            )
+        return unread
+
     def _moments(
         self, text: bytes, lines: NDArray[np.int32], places: NDArray[np.int32], letters: bytes
     ) -> NDArray[np.int64]:

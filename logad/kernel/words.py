@@ -12,6 +12,7 @@ Word = Any
 ZERO, ONE, TWO, EIGHT = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(8)
 
 _I1, _I8, _I64 = ir.IntType(1), ir.IntType(8), ir.IntType(64)
+_SINGLE, _DOUBLE = ir.FloatType(), ir.DoubleType()
 
 
 def _at(builder: Word, address: Word, kind: Word) -> Word:
@@ -85,6 +86,30 @@ def _counting(name: str) -> Word:
         return types.uint64(types.uint64), generate
 
     return count
+
+
+@intrinsic
+def load_double(_context: Word, _address: Word) -> Word:
+    """The number of 64 bits at an address."""
+
+    def generate(_context: Word, builder: Word, _signature: Word, arguments: Word) -> Word:
+        value = builder.load(_at(builder, arguments[0], _DOUBLE))
+        value.align = 1
+        return value
+
+    return types.float64(types.uint64), generate
+
+
+@intrinsic
+def store_single(_context: Word, _address: Word, _value: Word) -> Word:
+    """Write a number in 32 bits."""
+
+    def generate(context: Word, builder: Word, _signature: Word, arguments: Word) -> Word:
+        address, value = arguments
+        builder.store(builder.fptrunc(value, _SINGLE), _at(builder, address, _SINGLE), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.float64), generate
 
 
 load8, load32, load64 = _loading(8), _loading(32), _loading(64)
