@@ -116,6 +116,16 @@ def test_two_halves_of_a_history_are_the_whole(codes, cut, services):
     )
 
 
+def test_of_what_the_first_window_holds_it_is_said_that_the_log_begins_with_it():
+    windows = timed([[0, 1, 2], [0, 3]])
+    detector = NewTemplate(PartConfig()).fit(windows)
+    (error,) = detector.explain(windows, 0)
+    assert error.text == "'write failed' reports an error; the log begins with it"
+    later = detector.fit(windows.take([1])).explain(windows.take([1]), 0)
+    assert all(each.text.endswith("is new; the log begins with it") for each in later)
+    assert detector.score(windows.take([1]))[0] < -np.log(detector.need)
+
+
 def test_a_warning_in_the_first_windows_is_no_news():
     assert alarms(timed([[0, 1], [0], [0]])) == []
 

@@ -154,9 +154,11 @@ class NewTemplate(Detector):
             text = f"{name} reports an error{_often(len(places))}; {_before(history, code, moment)}"
         else:
             past = int(np.searchsorted(history.windows, moment, side="right")) - 1
-            before = f"in the {counted(past, 'window')} before" if past > 1 else "before"
+            before = (
+                f"never seen in the {counted(past, 'window')} before" if past > 1 else "never seen before"
+            )
             what = "warns" if windows.vocabulary[code].severity >= WARNING else "is new"
-            text = f"{name} {what}{_often(len(places))}; never seen {before}"
+            text = f"{name} {what}{_often(len(places))}; {before if past > 0 else _BEGINS}"
         events = tuple(int(place) for place in places[:EVIDENCE])
         return Contribution(
             float(-np.log(min(judged.ratios[found] * self.need, 1.0))),
@@ -179,6 +181,7 @@ def _pairs(windows: Windows, moments: Moments, wanted: NDArray[np.bool_]) -> tup
     return keys // width, keys % width, earliest
 
 
+_BEGINS: Final = "the log begins with it"
 _LINE_CLOCK_ENDS: Final = 10**14  # moments below it (before March 1973) were made from line numbers
 
 
@@ -190,7 +193,7 @@ def _before(history: History, code: int, moment: int) -> str:
     """What is known of the error at this moment."""
     windows = int(np.searchsorted(history.windows, moment, side="right")) - 1
     if moment <= history.first[code]:
-        return "never seen before" if windows else "the log begins with it"
+        return "never seen before" if windows > 0 else _BEGINS
     slots = history.slots[history.codes == code]
     slots = slots[slots < moment // SLOT]
     if not len(slots):
