@@ -15,9 +15,10 @@ EPISODE: Final = 12  # windows within which exceedances belong together
 LASTING: Final = 24  # windows of which EPISODE that stand out make the next one no news
 NOTABLE: Final = 3.0  # -ln p above which a count is an exceedance
 CERTAIN: Final = 20.0  # -ln p above which it is hardly part of normal life
-UP, DOWN, SUM, SILENT, OVERDUE, ORDER, PARTNER = 1, -1, 2, 0, 3, 4, 5
+UP, DOWN, SUM, SILENT, OVERDUE, ORDER, PARTNER, BEYOND = 1, -1, 2, 0, 3, 4, 5, 6
 """What a finding is: more or fewer lines than usual, more over several windows, none of a service, none of
-what comes at regular times, steps in another order, a step that is missing beside its partner."""
+what comes at regular times, steps in another order, a template that comes less often beside its partner than
+usual, or more often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,18 @@ class Found:
     def strength(self, side: int) -> Floats:
         """How many times more, or fewer, than usual; one line is added to both."""
         ratio: Floats = (self.values + 1) / (self.means + 1)
-        return 1 / ratio if side == DOWN else ratio
+        return 1 / ratio if side in {DOWN, PARTNER} else ratio
+
+    @classmethod
+    def none(cls) -> "Found":
+        """Nothing."""
+        flat, real = np.zeros(0, dtype=np.int64), np.zeros(0)
+        return cls(flat, flat, flat, real, real, flat)
+
+    @classmethod
+    def joined(cls, parts: "list[Found]") -> "Found":
+        """All counts of the parts."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
 
     def only(self, chosen: Flags) -> "Found":
         """Some of the counts."""
@@ -102,11 +114,13 @@ def comes_back(  # noqa: PLR0913, PLR0917  (one count, what came before it, and 
     strengths = np.concatenate([past[3][mine], strength[earlier]])
     apart = np.abs(times - now)
     offset = np.abs((times - now + DAY / 2) % DAY - DAY / 2)
-    like = values <= 1.5 * value + 1 if side == DOWN else values >= value / 2
+    like = values <= 1.5 * value + 1 if side in {DOWN, PARTNER} else values >= value / 2
     if (like & (offset <= 2 * span) & (apart > DAY / 2)).any():
         return True
     going_on = np.unique(times[(apart <= LASTING * span) & (times < now)])
     if len(going_on) >= EPISODE:  # that is how things are now, until the next fit learns it
         return True
+    if side in {PARTNER, BEYOND}:
+        return False
     others = np.unique(times[(strengths >= strength[place] / 2) & (apart > EPISODE * span)])
     return bool((np.diff(others) > EPISODE * span).any())

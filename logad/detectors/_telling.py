@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from logad.detectors._baseline import Ints
-from logad.detectors._findings import ORDER, OVERDUE, PARTNER, SILENT, SUM
+from logad.detectors._findings import BEYOND, ORDER, OVERDUE, PARTNER, SILENT, SUM
 from logad.detectors._phrases import counted, duration, number, quoted, times
 from logad.types import AnomalyType, Contribution
 from logad.windows import Windows
@@ -54,7 +54,7 @@ def told(windows: Windows, found: Finding) -> Contribution:
         kind = AnomalyType.COLLECTIVE
         usual = number(round(found.mean, 1)) if found.mean >= HARDLY else "hardly any"
         text = f"{service} took {counted(int(found.value), 'step')} in an unusual order; usually {usual}"
-    elif found.direction == PARTNER and found.partner is not None:
+    elif found.direction in {PARTNER, BEYOND} and found.partner is not None:
         kind = AnomalyType.COLLECTIVE
         beside = quoted(windows, found.partner)
         text = f"{what} came {times(int(found.value))}; beside {beside} it usually comes {expected} times"

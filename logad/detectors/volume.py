@@ -12,6 +12,7 @@ from logad.detectors._ages import AGE, Ages, Course, ages_of, young
 from logad.detectors._baseline import HOURS, Baseline, Counts, Floats, Ints, learned
 from logad.detectors._coverage import Coverage
 from logad.detectors._findings import (
+    BEYOND,
     DAY,
     DOWN,
     ORDER,
@@ -44,7 +45,7 @@ OVERDUE_TAIL: Final = (
     0.25  # of what is needed: how probable it is that something regular is overdue by chance
 )
 _HOUR: Final = 3_600_000_000  # microseconds
-SIDES: Final = {UP: "up", DOWN: "down", SUM: "sum"}
+SIDES: Final = {UP: "up", DOWN: "down", SUM: "sum", PARTNER: "behind", BEYOND: "beyond"}
 
 
 class Volume(Detector):
@@ -97,7 +98,7 @@ class Volume(Detector):
         self._coverage = Coverage.of(windows)
         self._periods = _periods.periods_of(self._lines(seen))
         self._orders = _orders.orders_of(seen, self._steps(seen))
-        self._partners = _partners.partners_of(list(self._tables(seen)))
+        self._partners = _partners.partners_of(self._tables(seen))
         self._recent = _sums.Recent.none()
         found = {side: self._standing_out(seen, side) for side in SIDES}
         self._recent = self._recent.joined(_counts(seen)).last(seen.ends, self._span)
@@ -133,6 +134,7 @@ class Volume(Detector):
         places = np.flatnonzero(judged.rows == row)
         if (judged.direction[places] == SILENT).any():  # it says all that its missing lines could say
             places = places[judged.direction[places] == SILENT]
+        places = _blamed(judged, places)
         parts = [told(windows, self._finding(windows, judged, int(place))) for place in places]
         parts.sort(key=lambda part: -part.weight)
         first = {part.template: part for part in reversed(parts)}  # of a series what is strangest
@@ -188,10 +190,10 @@ class Volume(Detector):
     def _judge(self, windows: Windows) -> Judged:
         seen = Seen.of(windows, self._names)
         familiar = self._familiar(seen)
-        parts = [self._silent(seen), self._overdue(seen), self._disordered(seen), self._left_behind(seen)]
+        parts = [self._silent(seen), self._overdue(seen), self._disordered(seen)]
         span = min(self._span, _span(seen.ends))
         for side in SIDES:
-            found = self._standing_out(seen if side == DOWN else familiar, side)
+            found = self._standing_out(familiar if side in {UP, SUM} else seen, side)
             chosen = self._gated(seen, found, side)
             episodes = chosen & (found.surprise > SUSPICIOUS)
             tails = self._tails(found, side)
@@ -207,6 +209,8 @@ class Volume(Detector):
         """Counts more than 1.5 standard deviations off on one side, with their surprise."""
         if side == SUM:
             return self._sums_standing_out(seen)
+        if side in {PARTNER, BEYOND}:
+            return self._out_of_step(seen, more=side == BEYOND)
         rows, series, values = seen.rows, seen.series, seen.values
         if side == DOWN:
             rows, series, values = self._busy(seen)
@@ -270,6 +274,8 @@ class Volume(Detector):
         """Surprise as a probability among all series, recalibrated by the exceedances at fit."""
         nats = recalibrated(found.surprise, self._rate[side][found.series])
         tests = 2.0 * len(self._names.keys)
+        if side in {PARTNER, BEYOND}:
+            tests = 2.0 * len(self._partners.series)
         if side == SUM:
             tests *= _sums.WINDOWS / 2
         tails: Floats = np.clip(tests * np.exp(-nats), 1e-300, 1.0)
@@ -277,6 +283,8 @@ class Volume(Detector):
 
     def _gated(self, seen: Seen, found: Found, side: int) -> Flags:
         """Whether a count is far enough off in lines and as a ratio to be worth a word."""
+        if side in {PARTNER, BEYOND}:  # that is how they were found
+            return np.ones(len(found.rows), dtype=np.bool_)
         if side == DOWN:
             missing: Flags = found.means - found.values >= EXCESS
             return missing & (found.values * RATIO <= found.means)
@@ -338,20 +346,25 @@ class Volume(Detector):
         series = self._names.totals[seen.service[rows]] if len(rows) else rows
         return Judged(rows, series, np.full(len(rows), ORDER), strange.astype(np.float64), usual, tails)
 
-    def _left_behind(self, seen: Seen) -> Judged:
-        """Templates that stay out beside another with which they keep step."""
-        parts = [Judged.none()]
+    def _out_of_step(self, seen: Seen, *, more: bool) -> Found:
+        """Templates that come more often than their partner says, or less often."""
+        chosen = np.union1d(self._partners.series, self._partners.beside)
         covered = self._coverage.covers(seen.windows)
-        for at, (behind, ahead) in enumerate(zip(self._partners.behind, self._partners.ahead, strict=True)):
-            places, counts = seen.table(np.asarray([behind, ahead]))
-            entries, usual, nats = _partners.left_behind(self._partners, at, counts[:, 0], counts[:, 1])
-            kept = covered[places[entries]]
-            entries, usual, nats = entries[kept], usual[kept], nats[kept]
-            tails = np.clip(len(self._names.keys) * np.exp(-nats), 1e-300, 1.0)
-            values, many = counts[entries, 0].astype(np.float64), np.full(len(entries), PARTNER)
-            series = np.full(len(entries), behind)
-            parts.append(Judged(places[entries], series, many, values, usual, tails))
-        return Judged.joined(parts)
+        parts = [Found.none()]
+        for found in _partners.out_of_step(self._partners, _tables(seen, chosen), more=more):
+            kept = covered[found.rows]
+            rows = found.rows[kept]
+            parts.append(
+                Found(
+                    rows,
+                    found.series[kept],
+                    found.values[kept],
+                    found.expected[kept],
+                    found.surprise[kept],
+                    seen.ends[rows],
+                )
+            )
+        return Found.joined(parts)
 
     def _lines(self, seen: Seen) -> "_periods.Lines":
         covered = self._coverage.covers(seen.windows)
@@ -360,21 +373,18 @@ class Volume(Detector):
     def _steps(self, seen: Seen) -> _orders.Steps:
         return _orders.Steps.of(seen.windows.owner, seen.lines, len(self._names.keys))
 
-    def _tables(self, seen: Seen) -> Iterator[tuple[Ints, Ints]]:
-        """The series of each service, its total left out, and their counts in its windows."""
-        owners, codes = self._names.owners, self._names.codes
-        for number in range(len(self._names.services)):
-            series = np.flatnonzero((owners == number) & (codes < self._names.width))
-            if len(series):
-                yield series, seen.table(series)[1]
+    def _tables(self, seen: Seen) -> Iterator[_partners.Table]:
+        """The counts of those series of each service that come in enough windows, the totals left out."""
+        filled = np.bincount(seen.series, minlength=len(self._names.keys))
+        often = (filled >= _partners.WINDOWS) & (self._names.codes < self._names.width)
+        return _tables(seen, np.flatnonzero(often))
 
     def _finding(self, windows: Windows, judged: Judged, place: int) -> Finding:
         row, series = int(judged.rows[place]), int(judged.series[place])
         code, direction = int(self._names.codes[series]), int(judged.direction[place])
         partner, places = None, None
-        if direction == PARTNER:
-            pair = int(np.flatnonzero(self._partners.behind == series)[0])
-            partner = int(self._names.codes[self._partners.ahead[pair]])
+        if direction in {PARTNER, BEYOND}:
+            partner = int(self._names.codes[self._partner(windows, judged, place)])
         if direction == ORDER:
             seen = Seen.of(windows.take([row]), self._names)
             steps = self._steps(seen)
@@ -393,6 +403,15 @@ class Volume(Detector):
             places=places,
         )
 
+    def _partner(self, windows: Windows, judged: Judged, place: int) -> int:
+        """The series beside which this finding is strange."""
+        pairs = np.flatnonzero(self._partners.series == judged.series[place])
+        beside = self._partners.beside[pairs]
+        codes = self._names.codes[beside]
+        events = windows.events[windows.span(int(judged.rows[place]))]
+        expected = self._partners.ratio[pairs] * (events[None, :] == codes[:, None]).sum(axis=1)
+        return int(beside[np.argmin(np.abs(expected - judged.means[place]))])
+
 
 def _counts(seen: Seen) -> _sums.Recent:
     return _sums.Recent(seen.series, seen.ends[seen.rows], seen.values)
@@ -401,3 +420,20 @@ def _counts(seen: Seen) -> _sums.Recent:
 def _span(ends: Ints) -> int:
     """The shortest time between the ends of two windows; a day where there is but one."""
     return int(np.min(np.diff(np.unique(ends)), initial=DAY))
+
+
+def _tables(seen: Seen, chosen: Ints) -> Iterator[_partners.Table]:
+    owners = seen.names.owners[chosen]
+    for number in np.unique(owners):
+        yield _partners.Table(chosen[owners == number], *seen.table(chosen[owners == number]))
+
+
+def _blamed(judged: Judged, places: Ints) -> Ints:
+    """Of templates that are out of step with each other, those that are with most; else what stays behind."""
+    mates = np.isin(judged.direction[places], [PARTNER, BEYOND])
+    series, found = judged.series[places], judged.direction[places]
+    many = np.bincount(series[mates], minlength=int(series.max(initial=0)) + 1)[series]
+    worst = mates & (many == many[mates].max(initial=0))
+    if (found[worst] == PARTNER).any():
+        worst &= found == PARTNER
+    return places[~mates | worst]
