@@ -208,7 +208,8 @@ class Order(Detector):
             shares, moved = self._weighed(broken)
             enough = min(AT_MOST, RARE * moved)
             chance = by_chance * further ** (moved - 1)
-            probability[broken.row] = min(1.0, max(shares.min(), enough * chance / CHANCE))
+            lesser, greater = sorted((float(shares.min()), enough * chance / CHANCE))
+            probability[broken.row] = min(1.0, greater + lesser / 100)  # of equals, the rarer is stranger
             need[broken.row] = enough
         return probability, need
 
