@@ -139,8 +139,8 @@ def _told(
         sentence = f"{name} came {times(count)}; none of the {normal} has it"
     else:
         sentence = f"{name} came {times(count)}; the {normal} have it {_times(expected)}"
-    # of equal weight, what is missing or new tells more than what changed
-    weight = (CHANGED if known else float(SUPPORT[severity])) * (1.0 if known and count else 1.01)
+    # of equal weight, what is new tells more than what is missing, and that more than what changed
+    weight = CHANGED * (1.0 if count else 1.01) if known else float(SUPPORT[severity]) * 1.02
     point = not known  # one record that should not be there at all
     return Contribution(
         weight,
