@@ -1,6 +1,6 @@
-"""Finds windows that few random splits isolate from the rest; its trees are kept as plain arrays."""
+"""Finds windows that few random splits isolate from the rest."""
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,12 @@ from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import Windows
 
 _SAMPLE = 10_000  # rows drawn for the forest, in proportion to the weights of distinct vectors
+_CELLS = 8_000_000  # values of samples that are held at once
 _LEAF = -1
 _WEIGHTY = 0.5  # a template is told if it weighs so much of the heaviest
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 class IsolationForestConfig(PartConfig):
@@ -50,9 +54,7 @@ class IsolationForestDetector(Detector):
     highest: NDArray[np.float64]
 
     def fit(self, windows: Windows) -> Self:
-        """Grow the forest with scikit-learn on a weighted resample and export its trees."""
-        from sklearn.ensemble import IsolationForest  # noqa: PLC0415  (a second to import, only to fit)
-
+        """Grow the forest on a weighted resample of the windows."""
         distinct = windows.distinct
         counts, weights = distinct.counts, distinct.weights
         if not len(counts) or not counts.shape[1]:
@@ -60,30 +62,22 @@ class IsolationForestDetector(Detector):
                 np.zeros((1, max(counts.shape[1], 1)), dtype=np.int64),
                 np.ones(1, dtype=np.int64),
             )
+        lot = np.random.default_rng(self.seed)
         chosen = np.repeat(np.arange(len(counts)), weights)
         if len(chosen) > _SAMPLE:
-            chosen = np.random.default_rng(self.seed).choice(chosen, _SAMPLE, replace=False)
+            chosen = lot.choice(chosen, _SAMPLE, replace=False)
         rows = np.log1p(counts[chosen])
         samples = min(self.config.samples, len(rows))
-        forest = IsolationForest(
-            n_estimators=self.config.trees, max_samples=samples, random_state=self.seed
-        ).fit(rows)
-        trees = [estimator.tree_ for estimator in forest.estimators_]
-        nodes = max(tree.node_count for tree in trees)
-        self.feature = np.full((len(trees), nodes), _LEAF, dtype=np.int64)
-        self.threshold = np.zeros((len(trees), nodes))
-        self.children = np.zeros((len(trees), nodes, 2), dtype=np.int64)
-        self.path = np.zeros((len(trees), nodes))
-        for t, tree in enumerate(trees):
-            inner = tree.children_left >= 0
-            size = tree.node_count
-            self.feature[t, :size] = np.where(inner, tree.feature, _LEAF)
-            self.threshold[t, :size] = tree.threshold
-            self.children[t, :size, 0] = np.where(inner, tree.children_left, np.arange(size))
-            self.children[t, :size, 1] = np.where(inner, tree.children_right, np.arange(size))
-            self.path[t, :size] = _expected_paths(
-                tree.children_left, tree.children_right, tree.n_node_samples
-            )
+        at_once = max(1, _CELLS // (samples * rows.shape[1]))
+        parts = [
+            _grown(rows, min(at_once, self.config.trees - begin), samples, lot)
+            for begin in range(0, self.config.trees, at_once)
+        ]
+        nodes = max(part[0].shape[1] for part in parts)
+        self.feature, self.threshold, self.children, self.path = (
+            np.concatenate([_widened(part[at], nodes, fill) for part in parts])
+            for at, fill in enumerate((_LEAF, 0, 0, 0))
+        )
         self.scale = np.array(max(float(_isolation(np.array([samples]))[0]), 1e-9))
         self.usual = np.median(counts[chosen], axis=0)
         self.lowest, self.highest = rows.min(axis=0), rows.max(axis=0)
@@ -132,10 +126,10 @@ class IsolationForestDetector(Detector):
         return np.asarray(np.maximum(rows - highest, 0) + np.maximum(lowest - rows, 0))
 
     def _known(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Log counts of the templates of the forest, in the precision that its thresholds were made in."""
+        """Log counts of the templates of the forest."""
         known = counts[:, : len(self.usual)]
         padded = np.pad(known, ((0, 0), (0, len(self.usual) - known.shape[1])))
-        return np.log1p(padded).astype(np.float32).astype(np.float64)
+        return np.log1p(padded)
 
     def _walk(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The leaf of each row in each tree (trees, rows); by how much each template shortened the paths."""
@@ -188,15 +182,66 @@ def _isolation(samples: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.where(samples > 2, long, np.where(samples == 2, 1.0, 0.0))  # noqa: PLR2004  (pairs split at once)
 
 
-def _expected_paths(
-    left: NDArray[np.int64], right: NDArray[np.int64], samples: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Mean path length, from the root, of the samples below each node; children come after their parents."""
-    depth = np.zeros(len(left))
-    for node in np.flatnonzero(left >= 0).tolist():
-        depth[left[node]] = depth[right[node]] = depth[node] + 1
-    path = depth + _isolation(samples)
-    for node in np.flatnonzero(left >= 0)[::-1].tolist():
-        below = (left[node], right[node])
-        path[node] = sum(path[child] * samples[child] for child in below) / samples[node]
-    return path
+def _grown(
+    rows: Floats, trees: int, samples: int, lot: np.random.Generator
+) -> tuple[Ints, Floats, Ints, Floats]:
+    """Some trees, level by level, each from samples of its own: feature, threshold, children, path.
+
+    A node splits a template that varies in it anywhere in its range, both by lot, until its samples are alike
+    or the tree is as deep as a balanced one (Liu et al. 2008, algorithm 2).
+    """
+    picked = [lot.choice(len(rows), samples, replace=False, shuffle=False) for _ in range(trees)]
+    values = rows[np.concatenate(picked)]
+    tree = np.repeat(np.arange(trees), samples)  # of each sample
+    node = np.zeros(trees * samples, dtype=np.int64)
+    used = np.ones(trees, dtype=np.int64)  # nodes of each tree
+    width = 2 * samples
+    feature, threshold = np.full((trees, width), _LEAF, dtype=np.int64), np.zeros((trees, width))
+    children, path = np.zeros((trees, width, 2), dtype=np.int64), np.zeros((trees, width))
+    size = np.zeros((trees, width), dtype=np.int64)
+    size[:, 0] = samples
+    path[:, 0] = _isolation(size[:, 0])
+    splits: list[tuple[Ints, Ints]] = []
+    active = np.arange(len(values))  # samples in nodes that may be split
+    for depth in range(1, int(np.ceil(np.log2(max(samples, 2)))) + 1):
+        order = active[np.argsort(tree[active] * width + node[active], kind="stable")]
+        begins = np.flatnonzero(np.diff(tree[order] * width + node[order], prepend=-1))
+        if not len(order):
+            break
+        lowest, highest = (edge.reduceat(values[order], begins) for edge in (np.minimum, np.maximum))
+        drawn = np.where(highest > lowest, lot.random(lowest.shape), -1.0)
+        which = np.argmax(drawn, axis=1)
+        each = np.arange(len(begins))
+        split = drawn[each, which] >= 0
+        low, high = lowest[each, which], highest[each, which]
+        at = low + (high - low) * lot.random(len(begins))
+        at = np.where(at < high, at, low)
+        owner, parent = tree[order[begins]][split], node[order[begins]][split]
+        first = np.searchsorted(owner, owner)  # of the tree's splits
+        left = used[owner] + 2 * (np.arange(len(owner)) - first)
+        used += 2 * np.bincount(owner, minlength=trees)
+        feature[owner, parent], threshold[owner, parent] = which[split], at[split]
+        children[owner, parent] = np.stack([left, left + 1], axis=1)
+        splits.append((owner, parent))
+        segment = np.repeat(each, np.diff(np.append(begins, len(order))))
+        active, segment = order[split[segment]], segment[split[segment]]
+        right = values[active, which[segment]] > at[segment]
+        node[active] = children[tree[active], node[active], right.astype(np.int64)]
+        np.add.at(size, (tree[active], node[active]), 1)
+        for side in (left, left + 1):
+            path[owner, side] = depth + _isolation(size[owner, side])
+        active = active[size[tree[active], node[active]] > 1]
+    for owner, parent in reversed(splits):
+        below = children[owner, parent]
+        mass = size[owner[:, None], below]
+        path[owner, parent] = (path[owner[:, None], below] * mass).sum(axis=1) / mass.sum(axis=1)
+    nodes = int(used.max())
+    leaf = feature[:, :nodes, None] == _LEAF
+    children = np.where(leaf, np.arange(nodes)[None, :, None], children[:, :nodes])
+    return feature[:, :nodes], threshold[:, :nodes], children, path[:, :nodes]
+
+
+def _widened(array: NDArray[Any], nodes: int, fill: int) -> NDArray[Any]:
+    """With so many nodes a tree."""
+    pad = [(0, 0), (0, nodes - array.shape[1])] + [(0, 0)] * (array.ndim - 2)
+    return np.pad(array, pad, constant_values=fill)
