@@ -6,7 +6,7 @@ loglizer 1.0 (He et al. 2016) is installed from the package registry, without wh
 cache of the benchmarks; of its package only the four models are imported (the rest of it wants torch). Its
 Isolation Forest passes an argument that scikit-learn has dropped, so that scikit-learn's own runs in its
 place, with loglizer's settings. Both get the same sessions: random halves of HDFS 2 % by seed, and HDFS-like
-ones, drawn with replacement from HDFS 2 % with small changes in some. loglizer gets the finished count matrix;
+ones, drawn with replacement from HDFS 2 % with small changes in some. loglizer gets the finished counts;
 what it takes to find the distinct vectors is counted as ours. Each line: median seconds (least to most over
 the seeds), then the ratio of the medians. A model that is not done within the limit counts as the limit.
 """
