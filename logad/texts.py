@@ -1,6 +1,7 @@
 """The texts of records: kept as they were read, decoded for those that are asked for."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from logad.gauges import Gauges
 from logad.measuring import Measures, measures, telling
+from logad.numbering import THREADS
 from logad.shapes import passes
 from logad.skimming import Skimmer
 from logad.stretches import Skimmed
@@ -82,11 +84,13 @@ class Texts:
             piece.look(gauges, places[here] - first, codes[here], told[here])
         gauges.find()
         found = np.empty((len(codes), MOST_VALUES), dtype=np.float32)
-        unread = [
-            piece.read(gauges, places[here] - first, told[here], found[here]) + here.start
-            for piece, here, first in parts
-        ]
-        slow = np.concatenate(unread)
+
+        def read(part: tuple[_Piece, slice, int]) -> NDArray[np.int64]:
+            piece, here, first = part
+            return piece.read(gauges, places[here] - first, told[here], found[here]) + here.start
+
+        with ThreadPoolExecutor(THREADS) as threads:
+            slow = np.concatenate(list(threads.map(read, parts)))
         rest = measures(codes[slow], vocabulary, lambda rows: self.messages(places[slow[rows]]))
         if rest is not None:
             found[slow] = rest

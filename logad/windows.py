@@ -186,7 +186,7 @@ class Windows:
             self.records,
             self.until,
             self.texts,
-            None if self.values is None else self.values[positions],
+            None if self.values is None else self.values.take(positions, axis=0),
         )
 
     def without_records(self) -> "Windows":
