@@ -206,4 +206,7 @@ def _covered(incident: Incident, mutes: Mutes, now: datetime) -> bool:
     top = incident.worst.reasons[0] if incident.worst.reasons else None
     template = top.template_id if top else None
     texts = [incident.title, *([line.text for line in top.evidence] if top else [])]
-    return any(mutes.muted(incident.service, template, text, now) is not None for text in texts)
+    return all(
+        any(mutes.muted(service, template, text, now) is not None for text in texts)
+        for service in (incident.service, *incident.also)
+    )

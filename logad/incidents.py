@@ -12,6 +12,7 @@ from logad.types import AnomalyType, Incident, Severity, Verdict
 ChangeKind = Literal["opened", "updated", "worse", "reopened", "resolved"]
 
 _ORDER: Final = {Severity.NONE: 0, Severity.INDEX: 1, Severity.DIGEST: 2, Severity.PAGE: 3}
+_NAMED: Final = 3  # other services that a title names
 _ALWAYS: Final = datetime(1, 1, 1, tzinfo=UTC)
 
 
@@ -38,16 +39,21 @@ class Change:
     relevance: float | None = None  # probability that a person calls it an anomaly, where labels tell
 
 
-def fingerprint(verdict: Verdict) -> str:
+def fingerprint(verdict: Verdict, service: str | None = None) -> str:
     """What makes verdicts belong together: service, detector and template of the top reason, hashed.
 
     What is odd for its circumstances (more, fewer or no lines) is one thing, whichever template tells of it.
+    With `service`, what it would be had it stood in that one.
     """
+    service = verdict.service if service is None else service
     top = verdict.reasons[0] if verdict.reasons else None
-    if top is None:
-        return _hash(verdict.service, "", "")
-    about = "" if top.type is AnomalyType.CONTEXTUAL else top.template_id or ""
-    return _hash(verdict.service, top.detector, about)
+    return _hash(service, top.detector if top else "", _about(verdict))
+
+
+def _about(verdict: Verdict) -> str:
+    """The template that the top reason blames whatever the circumstances; empty where there is none."""
+    top = verdict.reasons[0] if verdict.reasons else None
+    return "" if top is None or top.type is AnomalyType.CONTEXTUAL else top.template_id or ""
 
 
 def group(
@@ -93,30 +99,40 @@ class _Book:
             self._tell("opened", _opened(verdict, mark, at), at, verdict.id)
             return
         rises = _ORDER[verdict.severity] > _ORDER[incident.severity]
+        known = verdict.service in {incident.service, *incident.also}
+        also = incident.also if known else (*incident.also, verdict.service)
         worst = verdict if verdict.score > incident.worst.score else incident.worst
         grown = replace(
             incident,
             state="open" if incident.state == "resolved" else incident.state,
             severity=verdict.severity if rises else incident.severity,
-            title=_title(worst),
+            title=_title(worst, sorted({incident.service, *also} - {worst.service})),
             updated=max(incident.updated, at),
             verdicts=incident.verdicts + 1,
             worst=worst,
+            also=also,
         )
         kind: ChangeKind = "worse" if rises else "updated"
         self._tell("reopened" if incident.state == "resolved" else kind, grown, at, verdict.id)
 
     def _home(self, verdict: Verdict, at: datetime) -> Incident | None:
-        """Open with the fingerprint, else resolved lately, else open in the service and begun then."""
-        mark = fingerprint(verdict)
+        """Open with the fingerprint, else resolved lately, else open and begun then.
+
+        Then its service is that of the verdict, or else it blames the same template.
+        """
         start = verdict.window.start or at
-        same = [each for each in self._incidents.values() if each.fingerprint == mark]
-        near = [
+        alike = [
             each
             for each in self._incidents.values()
-            if each.service == verdict.service
-            and start <= each.opened + self._together
-            and at >= each.opened - self._together
+            if each.fingerprint == fingerprint(verdict, each.service)
+        ]
+        same = [each for each in alike if verdict.service in {each.service, *each.also}]
+        mine = [each for each in self._incidents.values() if verdict.service == each.service]
+        elsewhere = alike if _about(verdict) else []
+        near = [
+            each
+            for each in (*mine, *elsewhere)
+            if start <= each.opened + self._together and at >= each.opened - self._together
         ]
         live = [each for each in same if each.state != "resolved"]
         late = [each for each in same if each.state == "resolved" and at <= each.updated + self._reopen]
@@ -152,8 +168,10 @@ def _opened(verdict: Verdict, mark: str, at: datetime) -> Incident:
     )
 
 
-def _title(verdict: Verdict) -> str:
-    return verdict.reasons[0].text if verdict.reasons else f"unusual activity in {verdict.service}"
+def _title(verdict: Verdict, also: Sequence[str] = ()) -> str:
+    text = verdict.reasons[0].text if verdict.reasons else f"unusual activity in {verdict.service}"
+    told = [*also[:_NAMED], *([f"{len(also) - _NAMED} other services"] if len(also) > _NAMED else [])]
+    return f"{text} (also in {', '.join(told)})" if told else text
 
 
 def _hash(*parts: str) -> str:

@@ -229,7 +229,7 @@ class Ledger:
     ) -> list[Incident]:
         """Incidents, latest first."""
         rows = self._db.execute(
-            "SELECT id, fingerprint, service, state, severity, title, opened, updated, verdicts, worst"
+            "SELECT id, fingerprint, service, state, severity, title, opened, updated, verdicts, worst, also"
             " FROM incidents WHERE (? IS NULL OR state = ?) AND (? IS NULL OR updated >= ?)"
             " ORDER BY updated DESC, id LIMIT ?",
             (state, state, iso(since), iso(since), -1 if limit is None else limit),
@@ -239,7 +239,7 @@ class Ledger:
     def live_incidents(self, since: datetime | None) -> list[Incident]:
         """Incidents that are not resolved, and those updated after `since` (None: all)."""
         rows = self._db.execute(
-            "SELECT id, fingerprint, service, state, severity, title, opened, updated, verdicts, worst"
+            "SELECT id, fingerprint, service, state, severity, title, opened, updated, verdicts, worst, also"
             " FROM incidents WHERE state != 'resolved' OR ? IS NULL OR updated >= ?",
             (iso(since), iso(since)),
         )

@@ -43,6 +43,7 @@ class Explained:
             told["incident"] = {
                 "id": incident.id,
                 "service": incident.service,
+                "also": list(incident.also),
                 "state": incident.state,
                 "severity": str(incident.severity),
                 "title": incident.title,

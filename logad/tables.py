@@ -10,11 +10,11 @@ from logad.packing import moment, packed, verdict_from
 from logad.steps import Alert, OutboxRow, Step, ViewState
 from logad.types import Incident, Severity, Verdict, iso
 
-SCHEMA_VERSION: Final = "3"  # as in the tables below
+SCHEMA_VERSION: Final = "4"  # as in the tables below
 
 TABLES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-INSERT INTO meta VALUES ('version', '3');
+INSERT INTO meta VALUES ('version', '4');
 CREATE TABLE streams (stream TEXT PRIMARY KEY, cursor TEXT NOT NULL, layout TEXT NOT NULL,
     recorder BLOB NOT NULL);
 CREATE TABLE shapes (code INTEGER PRIMARY KEY, shape TEXT NOT NULL, level INTEGER NOT NULL);
@@ -34,7 +34,8 @@ CREATE TABLE verdicts (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, view TE
 CREATE INDEX verdicts_anomalous ON verdicts (anomalous, seq);
 CREATE TABLE incidents (id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, service TEXT NOT NULL,
     state TEXT NOT NULL, severity TEXT NOT NULL, title TEXT NOT NULL, opened TEXT NOT NULL,
-    updated TEXT NOT NULL, verdicts INTEGER NOT NULL, worst TEXT NOT NULL, acknowledged TEXT);
+    updated TEXT NOT NULL, verdicts INTEGER NOT NULL, worst TEXT NOT NULL, also TEXT NOT NULL,
+    acknowledged TEXT);
 CREATE INDEX incidents_state ON incidents (state, updated);
 CREATE TABLE alerts (seq INTEGER PRIMARY KEY, incident TEXT NOT NULL, kind TEXT NOT NULL, tier TEXT NOT NULL,
     time TEXT NOT NULL, muted INTEGER NOT NULL, digested INTEGER NOT NULL);
@@ -113,7 +114,7 @@ def outbox_row_from(row: Sequence[Any]) -> OutboxRow:
 
 def incident_from(row: Sequence[Any]) -> Incident:
     """The incident of a row."""
-    identity, fingerprint, service, state, severity, title, opened, updated, verdicts, worst = row
+    identity, fingerprint, service, state, severity, title, opened, updated, verdicts, worst, also = row
     return Incident(
         identity,
         fingerprint,
@@ -125,6 +126,7 @@ def incident_from(row: Sequence[Any]) -> Incident:
         _moment(updated),
         verdicts,
         verdict_from(json.loads(worst)),
+        tuple(json.loads(also)),
     )
 
 
@@ -156,10 +158,10 @@ def _write_view(db: sqlite3.Connection, name: str, number: int, view: ViewState)
 def _write_incidents(db: sqlite3.Connection, incidents: Sequence[Incident]) -> None:
     """What a person muted meanwhile stays muted."""
     db.executemany(
-        "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (id) DO UPDATE SET"
+        "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (id) DO UPDATE SET"
         " state = CASE WHEN state = 'muted' THEN 'muted' ELSE excluded.state END,"
         " severity = excluded.severity, title = excluded.title, updated = excluded.updated,"
-        " verdicts = excluded.verdicts, worst = excluded.worst",
+        " verdicts = excluded.verdicts, worst = excluded.worst, also = excluded.also",
         [
             (
                 each.id,
@@ -172,6 +174,7 @@ def _write_incidents(db: sqlite3.Connection, incidents: Sequence[Incident]) -> N
                 iso(each.updated),
                 each.verdicts,
                 json.dumps(each.worst.as_dict()),
+                json.dumps(each.also),
             )
             for each in incidents
         ],

@@ -248,6 +248,7 @@ class Incident:
     updated: datetime
     verdicts: int  # how many verdicts it holds
     worst: Verdict  # the strangest of them
+    also: tuple[str, ...] = ()  # other services that said the same when it began
 
 
 def iso(moment: datetime | None) -> str | None:

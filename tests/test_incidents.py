@@ -66,9 +66,57 @@ def test_what_comes_back_within_a_day_is_the_same_incident_and_later_another():
 
 def test_other_reasons_join_in_their_service_while_they_are_close_in_time():
     changes = told([verdict(0), verdict(4, template="t2"), verdict(4, service="mail", template="t2")])
-    assert kinds(changes) == ["opened", "updated", "opened"]
+    assert kinds(changes) == ["opened", "updated", "opened"]  # the first one is about something else
     changes = told([verdict(0), verdict(12, template="t2")])
     assert kinds(changes) == ["opened", "opened"]
+
+
+def test_the_same_template_in_other_services_at_once_is_one_incident():
+    changes = told([verdict(0), verdict(3, service="mail"), verdict(40, service="mail"), verdict(41)])
+    assert {change.incident.id for change in changes} == {changes[0].incident.id}
+    last = changes[-1].incident
+    assert (last.service, last.also, last.verdicts) == ("shop", ("mail",), 4)
+    assert last.title == "t1 is new (also in mail)"
+    apart = told([verdict(0), verdict(12, service="mail")])
+    assert kinds(apart) == ["opened", "opened"]
+
+
+def test_a_title_names_the_other_services_while_they_are_few():
+    many = told([verdict(0), *(verdict(1, service=name) for name in "edcba")])[-1].incident
+    assert many.title == "t1 is new (also in a, b, c, 2 other services)"
+    worse = told([verdict(0), verdict(1, service="mail", score=0.99)])[-1].incident
+    assert worse.title == "t1 is new (also in shop)"
+
+
+def test_what_is_odd_for_its_service_alone_is_one_incident_a_service():
+    odd = [replace(verdict(0, service=name), reasons=(contextual(),)) for name in ("shop", "mail")]
+    assert kinds(told(odd)) == ["opened", "opened"]
+
+
+def contextual():
+    return replace(verdict().reasons[0], type=AnomalyType.CONTEXTUAL)
+
+
+def test_no_other_service_joins_a_muted_incident():
+    known = replace(told([verdict(0)])[0].incident, state="muted")
+    assert kinds(told([verdict(3, service="mail")], known=[known])) == ["opened"]
+
+
+def test_an_incident_of_two_services_is_told_unless_both_are_muted():
+    incident = told([verdict(0), verdict(1, service="mail")])[-1].incident
+    change = Change("opened", incident, START)
+
+    class Muting:
+        def __init__(self, *services):
+            self.services = services
+
+        def muted(self, service, _template, _text, _now):
+            return "a rule" if service in self.services else None
+
+    (one,) = decide([change], [], Muting("shop"), Config())
+    (both,) = decide([change], [], Muting("shop", "mail"), Config())
+    assert not one.alert.muted
+    assert both.alert.muted
 
 
 def test_a_graver_verdict_makes_an_incident_worse():
