@@ -53,12 +53,12 @@ class Order(Detector):
     """How much rarer the disorder of a session is than it may be, as a logarithm.
 
     A step is a template and its how-manieth time in the session. Two steps that nearly always come in one
-    order are a rule, broken in earnest where they come the other way round by more than clocks and writers
-    confuse: a tick of the clock, and a tenth of the time that lies between them at least, as a rule. The
-    disorder is as rare as the rule that fewest sessions break; the more templates are out of place, the
-    more sessions would have to agree to make it normal. And it must be rarer than disorder of a new kind
-    among normal sessions (Good 1953: as likely as those kinds that were seen once). A session that is cut
-    short breaks no rule.
+    order are a rule if the first ones of their templates are, too. A session breaks it in earnest where
+    they come the other way round by more than clocks and writers confuse: a tick of the clock, and a tenth
+    of the time that lies between them at least, as a rule. The disorder is as rare as the rule that fewest
+    sessions break; the more templates are out of place, the more sessions would have to agree to make it
+    normal. And it must be rarer than disorder of a new kind among normal sessions (Good 1953: as likely as
+    those kinds that were seen once). A session that is cut short breaks no rule.
     """
 
     name: ClassVar[str] = "order"
@@ -159,7 +159,10 @@ class Order(Detector):
         apart = np.where(before > 0, np.maximum(np.exp(mean - LEAST * spread) - self._tick / 2, 0), 0)
         apart, wrong = (each.reshape(self._symbols, self._symbols) for each in (apart, before))
         both = wrong + wrong.T
-        self._rules = np.flatnonzero((both >= FEWEST) & (wrong <= LOOSE * both))
+        kept = (both >= FEWEST) & (wrong <= LOOSE * both)
+        firsts = kept[::OCCURRENCES, ::OCCURRENCES]
+        kept &= np.kron(firsts | firsts.T, np.ones((OCCURRENCES, OCCURRENCES), dtype=np.bool_))
+        self._rules = np.flatnonzero(kept)
         self._both, self._breaking = both.ravel()[self._rules], wrong.ravel()[self._rules]
         self._apart = apart.T.ravel()[self._rules]
 
