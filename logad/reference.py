@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from logad.contracts import State
@@ -166,13 +167,10 @@ def usual_waits(sessions: Windows) -> Waits:
     inner = inner[(sessions.times[inner] != NO_TIME) & (sessions.times[inner + 1] != NO_TIME)]
     state = prefix_signatures(sessions)[inner]
     wait = np.maximum(sessions.times[inner + 1] - sessions.times[inner], 0)
-    order = np.lexsort((wait, state))
-    state, wait = state[order], wait[order]
-    begin = np.flatnonzero(np.concatenate([[True], state[1:] != state[:-1]])[: len(state)])
-    count = np.diff(np.append(begin, len(state)))
-    at = begin + np.minimum((WAIT_QUANTILE * count).astype(np.int64), count - 1)
-    known = count >= FEWEST_WAITS
-    return Waits(state[begin[known]], wait[at[known]])
+    longest = pl.col("wait").sort().get((WAIT_QUANTILE * pl.len()).cast(pl.Int64))
+    waits = pl.DataFrame({"state": state, "wait": wait}).group_by("state").agg(longest, waits=pl.len())
+    known = waits.filter(pl.col("waits") >= FEWEST_WAITS).sort("state")
+    return Waits(known["state"].to_numpy(), known["wait"].to_numpy())
 
 
 def grow(counts: NDArray[np.int64], weights: NDArray[np.int64], severities: NDArray[np.int64]) -> NormalCore:

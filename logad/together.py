@@ -12,8 +12,8 @@ VARIED: Final = 20
 """... and so many sessions: chance alone would seldom have left out so many."""
 
 APART_SHARE: Final = 0.002
-"""Of the sessions learned from, so many may have one of two tied templates: what a new template needs to be
-normal. On the first half in time of HDFS 2 % and two days of traces one session in 12,000 breaks a tie."""
+"""Of the sessions learned from, so many, or one, may break a tie: fewer than make a new template normal. On
+the first half in time of HDFS 2 % and two days of traces one session in 12,000 does."""
 
 MOST_VARIED: Final = 500
 """Templates, those that sessions most often differ in, whose pairs are looked at."""
@@ -33,7 +33,9 @@ def always_together(present: NDArray[np.bool_], weights: NDArray[np.int64]) -> N
     there = present[:, varied].astype(np.float64)
     both = (there * weights[:, None]).T @ there
     alone = having[varied][:, None] + having[varied] - 2 * both
-    return np.column_stack([varied[side] for side in np.nonzero(np.triu(alone <= APART_SHARE * total, 1))])
+    return np.column_stack(
+        [varied[side] for side in np.nonzero(np.triu(alone <= max(APART_SHARE * total, 1), 1))]
+    )
 
 
 def lacking(present: NDArray[np.bool_], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from logad.detectors.normal_core import NormalCoreDetector
 from logad.features import binned, prefix_signatures, signatures
 from logad.reference import FEWEST, clean_windows, grow, usual_waits
 from logad.types import WindowKind
@@ -202,3 +203,22 @@ def test_one_way_in_twenty_is_not_normal_if(what):
     else:
         severities[12] = 1
     assert deviant([usual, other], [945, 55], severities) == [False, True]
+
+
+def test_what_is_missing_is_told_with_what_never_comes_without_it():
+    vocabulary = vocabulary_of("begun", "put", "acknowledged")
+    windows = windows_of([[0, 1, 2]] * 200 + [[0, 1]] + [[0]] * 200, vocabulary=vocabulary)
+    detector = NormalCoreDetector(NormalCoreDetector.Config()).fit(windows)
+    assert np.flatnonzero(detector.score(windows) > 0).tolist() == [200]
+    (told,) = detector.explain(windows, 200)
+    assert told.template == 2
+    assert told.expected == "1"
+    assert told.text.startswith(
+        "never reached 'acknowledged'; the 400 normal sessions that have 'put' have it too"
+    )
+
+
+def test_the_longest_usual_wait_of_a_state_is_that_of_999_in_1000():
+    waits = np.random.default_rng(3).permutation(np.arange(1, 2001))
+    windows = windows_of([[0, 1]] * 2000, times=[[0, int(wait)] for wait in waits])
+    assert usual_waits(windows).longest.tolist() == [1999 * 1_000_000]
