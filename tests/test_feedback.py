@@ -89,6 +89,36 @@ def test_a_restart_heeds_the_labels_that_were_heeded_before_it(states):
     assert odd(states["restarted"], 700) == {735}
 
 
+def beats(seconds):
+    """Five hours of a beat each second; after two and a half two kinds of errors come now and then."""
+    lines = []
+    for second in range(seconds):
+        text = f"INFO beat {second}" if second % 5 else f"INFO request {second} served in {second % 7} ms"
+        if second > 9000 and second % 3000 == 1500:
+            text = "ERROR disk failure on sda, cannot write block 7"
+        if second > 9000 and second % 6000 == 100:
+            text = "ERROR lost connection to the ledger, giving up"
+        lines.append(
+            f"{datetime(2026, 3, 2, tzinfo=UTC) + timedelta(seconds=second):%Y-%m-%d %H:%M:%S} {text}"
+        )
+    return lines
+
+
+def test_an_error_that_a_person_calls_normal_is_normal_in_windows_of_time_and_another_is_not(tmp_path):
+    def watch(seconds):
+        log = wrote(tmp_path / "app.log", beats(seconds))
+        logad.watch(log, until_idle="0.1s", dry_run=True, window="1m", state_dir=tmp_path / "state")
+        with Ledger(tmp_path / "state" / "ledger.sqlite", owner=False) as ledger:
+            return [verdict for _, verdict in ledger.verdicts() if verdict.anomalous]
+
+    disk = next(each for each in watch(11_000) if "disk" in each.reasons[0].text)
+    feedback.label(disk.id, "normal", now=NOW, state_dir=tmp_path / "state")
+    later = [each.reasons[0].text for each in watch(20_000) if each.window.start > disk.window.start]
+    assert later
+    assert all("lost connection" in text for text in later[1:])  # the first may come before it learns anew
+    assert sum("lost connection" in text for text in later) == 2
+
+
 def test_the_command_notes_a_label_and_says_what_all_come_to(tmp_path):
     first = watched(tmp_path, sessions(300))
     verdict = next(each for each in first if each.anomalous)
