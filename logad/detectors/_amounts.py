@@ -75,12 +75,6 @@ class Amounts:
         found: Floats = np.maximum(-np.log(tail) - _HALF, 0.0)[inverse]
         return found
 
-    def absent(self) -> Floats:
-        """How probable it is that none comes of a template that could be in every window, by its counts."""
-        mean = self.mean + 1
-        found: Floats = (1 + self.phi * mean) ** (-1 / self.phi)
-        return found
-
     def state(self, prefix: str) -> State:
         """The columns, named after the prefix."""
         return {f"{prefix}/{name}": getattr(self, name) for name in self.__slots__}

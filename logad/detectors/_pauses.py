@@ -58,6 +58,12 @@ class Pauses:
         nats, usual = np.zeros(len(seconds)), np.full(len(seconds), np.inf)
         if not self.windows:
             return nats, usual
+        long = np.flatnonzero(seconds + GRAIN >= LEAST_TIMES * (self.longest[-1] + GRAIN))
+        nats[long], usual[long] = self._of_long(seconds[long])
+        return nats, usual
+
+    def _of_long(self, seconds: Floats) -> tuple[Floats, Floats]:
+        nats, usual = np.zeros(len(seconds)), np.full(len(seconds), np.inf)
         bounds = np.append(np.inf, self.longest)
         for many, (above, below) in enumerate(pairwise(bounds)):
             ratio = (np.minimum(seconds, above) + GRAIN) / (below + GRAIN)

@@ -26,17 +26,20 @@ class Steps:
 
     @classmethod
     def of(cls, windows: Windows, width: int) -> Self:
-        """The steps of all windows, in order; templates at or above `width` are one."""
-        later = np.flatnonzero(np.diff(windows.owner) == 0) + 1
+        """All steps from one template to another, in order; templates not below `width` are one."""
+        later = np.flatnonzero((np.diff(windows.owner) == 0) & (np.diff(windows.events) != 0)) + 1
         events = np.minimum(windows.events.astype(np.int64), width)
         owner = windows.owner[later]
         return cls(owner, later - windows.offsets[owner], events[later - 1], events[later])
 
-    def distinct(self, width: int) -> "Steps":
+    def take(self, chosen: Ints) -> "Steps":
+        """Some of the steps."""
+        return Steps(self.owner[chosen], self.place[chosen], self.before[chosen], self.after[chosen])
+
+    def firsts(self, width: int) -> Ints:
         """The first of each kind of step in each window, in order."""
         keys = (self.owner * width + self.before) * width + self.after
-        first = np.sort(np.unique(keys, return_index=True)[1])
-        return Steps(self.owner[first], self.place[first], self.before[first], self.after[first])
+        return np.sort(np.unique(keys, return_index=True)[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,12 @@ class Succession:
     def of(cls, steps: Steps, width: int) -> Self:
         """Count steps between events below `width`."""
         windows = int(steps.owner.max(initial=0)) + 1
-        pairs, inverse = np.unique(steps.before * width + steps.after, return_inverse=True)
-        each, counts = tallied(inverse * windows + steps.owner, len(pairs) * windows)
+        keys = steps.before * width + steps.after
+        pairs, total = tallied(keys, width * width)
+        each, counts = tallied(np.searchsorted(pairs, keys) * windows + steps.owner, len(pairs) * windows)
         most = np.zeros(len(pairs), dtype=np.int64)
         np.maximum.at(most, each // windows, counts)
-        times = np.bincount(inverse, minlength=len(pairs)) - most
+        times = total - most
         return cls(pairs, times.astype(np.int64), width)
 
     def taken(self, before: Ints, after: Ints) -> Ints:

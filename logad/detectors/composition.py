@@ -98,7 +98,7 @@ class Composition(Detector):
         np.minimum.at(rarest, window, self._having[code])
         self._rarest = np.sort(rarest)
         self._amounts = Amounts.of(code.astype(np.int64), counts, width)
-        _, code, runs, _ = _runs(windows, width)
+        _, code, runs, _ = _runs(windows)
         self._runs = Amounts.of(code, runs, width)
         self._succession = Succession.of(Steps.of(windows, width), width + 1)
         self._pauses = Pauses.of(windows)
@@ -206,7 +206,7 @@ class Composition(Detector):
         return _Signs(window, code.astype(np.int64), amount + rarity, np.full(len(window), -1), amount)
 
     def _run_signs(self, windows: Windows) -> _Signs:
-        owner, code, runs, place = _runs(windows, len(windows.vocabulary))
+        owner, code, runs, place = _runs(windows)
         nats = self._runs.surprise(np.minimum(code, self._width), runs)
         return _Signs(owner, code, nats, place, nats)
 
@@ -220,15 +220,19 @@ class Composition(Detector):
         absent[window[there], spot[there]] = False
         owner, at = np.nonzero(absent)
         without = np.maximum(self._windows - having[regular] - 1, 0)
-        probability = (without + np.maximum(self._amounts.absent()[regular], NEVER)) / max(self._windows, 1)
+        probability = (without + NEVER) / max(self._windows, 1)
         filled = np.minimum(np.diff(windows.offsets) / self._size, 1.0)
         nats = -np.log(np.clip(probability, 1e-300, 1.0))[at] * filled[owner]
         return _Signs(owner, regular[at], nats, np.full(len(owner), -1), nats)
 
     def _turned_signs(self, windows: Windows) -> _Signs:
-        steps = Steps.of(windows, self._width).distinct(self._width + 1)
+        steps = Steps.of(windows, self._width)
+        nats = self._succession.turned(steps.before, steps.after) - TURNED
+        turned = np.flatnonzero(nats > 0)
+        steps, nats = steps.take(turned), nats[turned]
+        first = steps.firsts(self._width + 1)
+        steps, nats = steps.take(first), nats[first]
         code = windows.events[windows.offsets[steps.owner] + steps.place].astype(np.int64)
-        nats = np.maximum(self._succession.turned(steps.before, steps.after) - TURNED, 0.0)
         return _Signs(steps.owner, code, nats, steps.place, nats)
 
     def _pause_signs(self, windows: Windows) -> _Signs:
@@ -333,13 +337,17 @@ def _together(probabilities: NDArray[np.float64]) -> Scores:
     return np.asarray(np.maximum(surprise, 0.0).sum(axis=0))
 
 
-def _runs(windows: Windows, width: int) -> tuple[Ints, Ints, Ints, Ints]:
+def _runs(windows: Windows) -> tuple[Ints, Ints, Ints, Ints]:
     """Window, template, length and place of the longest run of each template in each window."""
-    events = windows.events.astype(np.int64)
+    window, code, _ = windows.occurrences
+    events, width = windows.events.astype(np.int64), max(len(windows.vocabulary), 1)
     opens = np.flatnonzero((np.diff(events, prepend=-1) != 0) | (np.diff(windows.owner, prepend=-1) != 0))
     lengths = np.diff(np.append(opens, len(events)))
-    owner, code = windows.owner[opens], events[opens]
-    order = np.lexsort((-lengths, code, owner))
-    keys = (owner * max(width, 1) + code)[order]
-    first = order[np.diff(keys, prepend=-1) != 0]
-    return owner[first], code[first], lengths[first], opens[first] - windows.offsets[owner[first]]
+    opens, lengths = opens[lengths > 1], lengths[lengths > 1]
+    owner = windows.owner[opens]
+    spot = np.searchsorted(window * width + code, owner * width + events[opens])
+    longest, place = np.ones(len(window), dtype=np.int64), np.zeros(len(window), dtype=np.int64)
+    np.maximum.at(longest, spot, lengths)
+    shown = np.flatnonzero(lengths == longest[spot])[::-1]  # the first of several is set last
+    place[spot[shown]] = (opens - windows.offsets[owner])[shown]
+    return window, code.astype(np.int64), longest, place
