@@ -188,16 +188,16 @@ def _placed(
     Of one such line: all of it, its runs in canonical form, its message, and in turn what stands before a
     number and at it.
     """
-    runs = list(_RUN.finditer(raw))
+    runs = _RUN.findall(raw)
+    begins = [run.start() for run in _RUN.finditer(raw)]
     fits = raw.endswith(text) and len(flat) == len(runs)
-    begins = [run.start() for run in runs]
     at = len(raw) - len(text)
     for before, value in zip(told[::2], told[1::2], strict=True):
         if before is None or value is None:
             yield NOWHERE, ""
             continue
         at += len(before)
-        yield _place(value, at, begins, [run[0] for run in runs], flat) if fits else (SLOW, "")
+        yield _place(value, at, begins, runs, flat) if fits else (SLOW, "")
         at += len(value)
 
 
