@@ -37,10 +37,13 @@ bench: $(READY) ## parsing quality, speed beside other miners, growth, and memor
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/models.py
 
 accuracy: $(READY) ## detection without labels: open sets with labels, and a generated shop
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/shop_windows.py --seeds 120 121 122 123
+	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/ablation.py --planted --shop 0
 
 wheel: $(READY) ## build the wheel and try it in a clean environment
 	rm -rf dist build/wheel
