@@ -74,7 +74,7 @@ def test_a_session_that_runs_backwards_says_how_many_steps_are_out_of_place():
     (verdict,) = alone(windows)
     assert verdict.window.key == f"session-{ROW}"
     assert verdict.score > 0.8
-    assert verdict.reasons[0].text.endswith("kinds of step are out of place")
+    assert verdict.reasons[0].text.startswith("3 kinds of step are out of order: ")
 
 
 @given(st.integers(0, 1000))

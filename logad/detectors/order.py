@@ -107,14 +107,18 @@ class Order(Detector):
         told: dict[tuple[int, int], Contribution] = {}
         for broken in self._broken(windows.take([row])):
             shares, moved = self._weighed(broken)
+            nats = np.floor(-np.log(shares))
             both = self._both[self._at(broken.cell)]
-            for at in np.lexsort((-both, shares)).tolist():
-                first, second = np.divmod(broken.cell[at], self._symbols)
-                pair = int(first) // OCCURRENCES, int(second) // OCCURRENCES
+            (early, former), (late, latter) = (
+                np.divmod(each, OCCURRENCES) for each in np.divmod(broken.cell, self._symbols)
+            )
+            for at in np.lexsort((-both, former + latter, -nats)).tolist():
+                pair = int(early[at]), int(late[at])
                 if len(told) == TOLD:
                     break
                 if pair not in told and pair[::-1] not in told:
-                    told[pair] = self._told(windows, row, broken, at, 0 if told else moved)
+                    about = float(nats[at]), 0 if told else moved
+                    told[pair] = self._told(windows, row, broken, at, about)
         return tuple(told.values())
 
     def state(self) -> State:
@@ -216,8 +220,11 @@ class Order(Detector):
             need[broken.row] = enough
         return probability, need
 
-    def _told(self, windows: Windows, row: int, broken: _Broken, at: int, moved: int) -> Contribution:
-        """Two steps in the wrong order in words, and that many are where `moved` templates are."""
+    def _told(
+        self, windows: Windows, row: int, broken: _Broken, at: int, about: tuple[float, int]
+    ) -> Contribution:
+        """Two steps in the wrong order in words; `about` are nats, and templates that are out of place."""
+        nats, moved = about
         first, second = (int(each) for each in np.divmod(broken.cell[at], self._symbols))
         places = int(broken.first[at]), int(broken.second[at])
         start = int(windows.offsets[row])
@@ -226,12 +233,11 @@ class Order(Detector):
         rule = int(self._at(broken.cell[at]))
         both, otherwise = int(self._both[rule]), int(self._breaking[rule])
         usual = f"all {both:,}" if otherwise <= 1 else f"{both - otherwise:,} of {both:,}"
-        more = f"; {moved} kinds of step are out of place" if moved > MANY else ""
-        weight = -float(np.log(self._weighed(broken)[0][at]))
+        general = f"{moved} kinds of step are out of order: " if moved > MANY else ""
         how_far = f" {format_duration(gap)}" if gap >= 1 else ""
         return Contribution(
-            weight,
-            f"{early} came{how_far} before {late}; in {usual} sessions with both it comes after{more}",
+            nats,
+            f"{general}{early} came{how_far} before {late}; in {usual} sessions with both it comes after",
             AnomalyType.COLLECTIVE,
             int(self._codes[first // OCCURRENCES]),
             f"after {late}",
