@@ -18,6 +18,7 @@ LEAST_EXPONENT: Final = 1.0  # however far pauses spread, the longest is not oft
 GRAIN: Final = 1.0  # second: what is added to each pause; shorter ones are none
 USUAL_EXPONENT: Final = 2.0  # of the tail, and ...
 PRIOR: Final = 3.0  # ... how many windows that is worth
+MOST_OUTLIERS: Final = 0.02  # of windows, one at least: more of them are no outliers but another sort
 LEAST_TIMES: Final = (
     3.0  # a pause below so many times another is nothing new; all chosen on planted anomalies
 )
@@ -51,7 +52,8 @@ class Pauses:
         many = max(len(shown) - 1, 0)
         exponent = (many + PRIOR) / (beyond + PRIOR / USUAL_EXPONENT)
         exponent = max(exponent, LEAST_EXPONENT)
-        return cls(ordered[: aside + 1].copy(), exponent, len(most) if len(owner) else 0)
+        odd = max(int(np.ceil(MOST_OUTLIERS * len(most))), 1)
+        return cls(ordered[: odd + 1].copy(), exponent, len(most) if len(owner) else 0)
 
     def surprise(self, seconds: Floats) -> tuple[Floats, Floats]:
         """-ln of how often a window has such a pause, and the pause that the usual ones do not exceed."""

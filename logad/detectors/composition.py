@@ -302,9 +302,11 @@ class Composition(Detector):
         moments = windows.times[windows.span(row)]
         seconds = float(moments[place] - moments[place - 1]) / SECOND
         longest = duration(float(self._pauses.surprise(np.asarray([seconds]))[1][0]))
-        text = f"nothing was written for {duration(seconds)}; elsewhere no pause is longer than {longest}"
+        text = (
+            f"nothing was written for {duration(seconds)}; hardly any other window has a pause over {longest}"
+        )
         told = f"at most {longest}", duration(seconds)
-        return _contribution(weight, text, None, told, np.asarray([place - 1, place]))
+        return Contribution(weight, text, AnomalyType.CONTEXTUAL, None, *told, (place - 1, place))
 
 
 def _contribution(
