@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from typing import Final, Protocol, Self
 
 from pydantic import NonNegativeFloat, PositiveFloat, model_validator
@@ -16,6 +17,8 @@ _TOLD: Final = frozenset({"opened", "worse", "reopened", "resolved"})
 """Changes worth a message; that an incident goes on is not."""
 
 
+PROMISED: Final = ((0.5, 1e-3), (0.7, 2e-4), (0.9, 5e-5), (1.0, 1e-5))
+"""Scores, and the share of normal windows that may be above each; beyond the last tier the line goes on."""
 _EVEN: Final = 0.5
 """Where people's labels speak, what is likelier a false alarm than not does not leave at once."""
 
@@ -75,7 +78,7 @@ class Moved(Protocol):
 
     @property
     def doubt(self) -> float | None:
-        """The share of incidents as strange that are false alarms, by the tail probabilities."""
+        """The share of windows as strange that are false alarms, as far as scores are calibrated."""
         ...
 
     @property
@@ -173,16 +176,33 @@ def per_day(alerts: Iterable[Alert]) -> dict[str, dict[str, int]]:
     }
 
 
-def false_share(tail_probability: float, judged: int, as_strange: int) -> float:
+def normal_share(score: float) -> float:
+    """The share of normal windows that may score so high or higher, as far as scores are calibrated.
+
+    Between the scores that a share is promised for (`benchmarks/calibration.py` measures it) its logarithm is
+    a straight line.
+
+    >>> normal_share(0.9)
+    5e-05
+    """
+    if score <= PROMISED[0][0]:
+        return PROMISED[0][1] if score == PROMISED[0][0] else 1.0
+    (low, most), (high, least) = next(
+        pair for pair in pairwise(PROMISED) if score <= pair[1][0] or pair[1] is PROMISED[-1]
+    )
+    return float(most * (least / most) ** ((min(score, high) - low) / (high - low)))
+
+
+def false_share(score: float, judged: int, as_strange: int) -> float:
     """How many of the windows that are as strange are false alarms, from 0 to 1.
 
-    Of so many windows `judged` so far, normal ones as strange are expected by the tail probability; so many
-    were seen (Benjamini and Hochberg 1995; Storey 2002, equation 2, with all windows taken as normal).
+    Of so many windows `judged` so far, normal ones as strange are expected as the scale of scores promises;
+    so many were seen (Benjamini and Hochberg 1995; Storey 2002, equation 2, all windows taken as normal).
 
-    >>> false_share(0.0001, judged=2000, as_strange=4)
+    >>> false_share(0.9, judged=4000, as_strange=4)
     0.05
     """
-    return min(1.0, tail_probability * judged / max(as_strange, 1))
+    return min(1.0, normal_share(score) * judged / max(as_strange, 1))
 
 
 def _tier(change: Moved, config: Config) -> Severity:

@@ -27,7 +27,7 @@ class Choice:
     at_once: int  # those that would have been sent when they came
     digest: int  # those that would have waited for the digest
     weakest: float | None  # the least score of those sent at once; None where none was
-    expected_false: float  # of those sent at once, by the tail probabilities
+    expected_false: float  # of those sent at once, as far as scores are calibrated
     expected_cost: float | None  # in false alarms; None where no costs were chosen
 
     def describe(self) -> str:
@@ -89,15 +89,9 @@ def moved(verdicts: Iterable[Verdict], judged: int, config: incidents.Config | N
         book = {each.id: each for each in known} | {each.incident.id: each.incident for each in fresh}
         changes += fresh
     return [
-        replace(
-            change,
-            doubt=alerting.false_share(
-                change.incident.worst.tail_probability,
-                judged,
-                len(scores) - bisect_left(scores, change.incident.worst.score),
-            ),
-        )
+        replace(change, doubt=alerting.false_share(score, judged, len(scores) - bisect_left(scores, score)))
         for change in changes
+        for score in [change.incident.worst.score]
     ]
 
 

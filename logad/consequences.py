@@ -104,9 +104,13 @@ class Consequences:
     def _weighed(self, change: incidents.Change) -> incidents.Change:
         """With how doubtful it is, by all windows judged so far, and what people's labels tell of it."""
         worst = change.incident.worst
-        told = worst.as_dict()  # in as many digits as the ledger keeps: a restart tells the same
-        as_strange = len(self._scores) - bisect_left(self._scores, told["score"])
-        return replace(change, doubt=alerting.false_share(told["tail_probability"], self.index, as_strange))
+        score = round(worst.score, 4)  # as the ledger keeps it: a restart tells the same
+        as_strange = len(self._scores) - bisect_left(self._scores, score)
+        return replace(
+            change,
+            doubt=alerting.false_share(score, self.index, as_strange),
+            relevance=self._reranker.relevance(worst),
+        )
 
     def _learn_labels(self) -> None:
         """Learn what people want to hear of, if they have said more."""

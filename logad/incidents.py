@@ -35,7 +35,7 @@ class Change:
     incident: Incident
     at: datetime  # on the log's clock
     verdicts: tuple[str, ...] = ()
-    doubt: float | None = None  # share of incidents as strange that are false alarms, by the tails
+    doubt: float | None = None  # share of windows as strange that are false alarms, where it was weighed
     relevance: float | None = None  # probability that a person calls it an anomaly, where labels tell
 
 

@@ -5,10 +5,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import pytest
+from click.testing import CliRunner
+from command import orders, wrote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logad.alerting import Config, decide, digest_due, false_share, per_day
+from logad import cli
+from logad.alerting import PROMISED, Config, decide, digest_due, false_share, normal_share, per_day
 from logad.choices import choices, moved
 from logad.incidents import Change, fingerprint, group
 from logad.types import AnomalyType, Incident, Reason, Severity, Verdict, WindowKind, WindowRef
@@ -298,9 +301,15 @@ def test_one_cost_alone_is_refused():
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 10**6), st.integers(0, 10**4))
-def test_the_share_of_false_alarms_is_a_share_and_grows_with_the_tail(one, other, judged, found):
-    small, large = (false_share(tail, judged, found) for tail in sorted((one, other)))
+def test_the_share_of_false_alarms_is_a_share_and_falls_with_the_score(one, other, judged, found):
+    large, small = (false_share(score, judged, found) for score in sorted((one, other)))
     assert 0 <= small <= large <= 1
+
+
+@pytest.mark.parametrize(("score", "share"), PROMISED)
+def test_the_scale_of_scores_promises_so_many_false_alarms(score, share):
+    assert normal_share(score) == pytest.approx(share)
+    assert normal_share(score + 1e-9) == pytest.approx(share)
 
 
 def test_each_choice_tells_what_the_same_decisions_would_have_sent():
@@ -337,5 +346,34 @@ def test_verdicts_of_a_finished_log_make_the_incidents_that_a_replay_would():
     verdicts = [verdict(60), verdict(0), verdict(10, score=0.99), verdict(10, service="mail")]
     changes = moved(verdicts, judged=1000)
     assert [change.incident.service for change in changes if change.kind == "opened"] == ["shop", "mail"]
-    assert changes[0].doubt == pytest.approx(false_share(0.001, 1000, 4))
+    told = {change.incident.worst.score: change.doubt for change in changes}
+    assert told[0.95] == pytest.approx(false_share(0.95, 1000, 4))
+    assert told[0.99] == pytest.approx(false_share(0.99, 1000, 1))
     assert choices([], Mutes(), Config()) == ()
+
+
+@pytest.mark.parametrize(
+    "command", [["backtest", "--cost-false-alarm", "2", "--cost-miss", "3"], ["train", "--model", "m"]]
+)
+def test_backtest_and_train_tell_what_each_choice_would_have_sent(command, tmp_path):
+    log = wrote(tmp_path / "orders.log", orders(400, odd=(250, 390)))
+    options = ["--session-regex", r"ord_\d+", "--state-dir", str(tmp_path / "state")]
+    told = CliRunner().invoke(cli.cli, [command[0], str(log), *command[1:], *options]).output
+    assert "what each choice would have sent" in told
+    assert "--alert-budget 5/day: " in told
+    assert " incidents at once, the weakest at score " in told
+    assert "--cost-false-alarm 1 --cost-miss 10: " in told
+    assert ("--cost-false-alarm 2 --cost-miss 3: " in told) == (command[0] == "backtest")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--cost-miss", "3"],
+        ["--cost-miss", "3", "--cost-false-alarm", "0"],
+        ["--cost-miss", "3", "--cost-false-alarm", "1", "--alert-budget", "5/day"],
+    ],
+)
+def test_costs_go_together_are_above_zero_and_exclude_a_budget(options, tmp_path):
+    log = wrote(tmp_path / "orders.log", orders(20, odd=()))
+    assert CliRunner().invoke(cli.cli, ["backtest", str(log), *options]).exception.exit_code == 2
