@@ -91,7 +91,7 @@ DRAWN = {
         chance.random(shape) < 0.03, chance.integers(1, 67_108_864, shape), 67_108_864
     ),
     "slowly wandering": lambda chance, shape: (
-        np.exp(np.cumsum(chance.normal(0, 0.005, shape[0])))[:, None] * chance.lognormal(4, 0.3, shape)
+        np.exp(np.cumsum(chance.normal(0, 0.003, shape[0])))[:, None] * chance.lognormal(4, 0.3, shape)
     ),
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from logad.contracts import State
 from logad.detectors._baseline import Floats, Ints
-from logad.detectors._value_ranges import Numbers, Ranges
+from logad.detectors._value_ranges import Numbers, Ranges, spread_out
 from logad.windows import Windows
 
 FEWEST: Final = 3  # numbers that make a level
@@ -19,8 +19,10 @@ LEARNED: Final = 3.0  # standard deviations beyond which a level teaches no more
 SUSPICIOUS: Final = 8.0  # -ln p above which a level teaches nothing until it lasts
 ACCEPTED: Final = 12  # such levels in a row are the new level
 LEAST_VARIANCE: Final = 1e-4
+LEAST_SPREAD: Final = 0.05  # of numbers, on the scale
 MOST: Final = 300.0  # nats
-_ARRAYS: Final = ("keys", "middle", "spread", "within")
+_DENSE: Final = 4  # cells a key for a table of all there may be
+_ARRAYS: Final = ("keys", "grain", "middle", "spread", "within")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,9 @@ class Path:
 class Levels:
     """The series that have levels: numbers of a template in the windows of a service."""
 
-    keys: Ints  # (series,) of `_key`, ascending
-    middle: Floats  # (series,)
+    keys: Ints  # (series,) of `_keys`, ascending
+    grain: Floats  # (series,): numbers are compared on the scale asinh(v / grain), half of what is usual
+    middle: Floats  # (series,): on the scale, as is the spread
     spread: Floats  # (series,)
     within: Floats  # (series,): variance of the numbers of a window around their mean
     start: Path  # before what was learned from
@@ -50,7 +53,7 @@ class Levels:
         """Of nothing."""
         nothing = np.zeros(0)
         path = Path(*(nothing for _ in fields(Path)))
-        return cls(np.zeros(0, dtype=np.int64), nothing, nothing, nothing, path, path)
+        return cls(np.zeros(0, dtype=np.int64), nothing, nothing, nothing, nothing, path, path)
 
     def at(self, path: Path) -> "Levels":
         """The same, later."""
@@ -60,6 +63,14 @@ class Levels:
         """Of which numbers a series is the level."""
         place = int(self.keys[level]) % max(len(ranges.index), 1)
         return int(ranges.index[place])
+
+    def scaled(self, level: int | Ints, values: Floats) -> Floats:
+        """Numbers on the scale of their series, from its middle."""
+        return np.asarray(np.arcsinh(values / self.grain[level]) - self.middle[level])
+
+    def unscaled(self, level: int, on_scale: float) -> float:
+        """The number that stands there on the scale of its series, from its middle."""
+        return float(np.sinh(on_scale + self.middle[level]) * self.grain[level])
 
     def state(self) -> State:
         """The arrays, named `level_...`."""
@@ -80,8 +91,8 @@ class Levels:
             Path(*(state[f"level_{which}_{each.name}"] for each in fields(Path)))
             for which in ("start", "now")
         )
-        keys, middle, spread, within = (state[f"level_{name}"] for name in _ARRAYS)
-        return cls(keys, middle, spread, within, start, now)
+        keys, grain, middle, spread, within = (state[f"level_{name}"] for name in _ARRAYS)
+        return cls(keys, grain, middle, spread, within, start, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +108,26 @@ class Measured:
 def learned(windows: Windows, ranges: Ranges, service: Ints) -> Levels:
     """The series of these windows that have enough levels, before and after them."""
     numbers = ranges.numbers(windows)
-    scaled = ranges.scaled(numbers.series, numbers.values)
-    keys, series = np.unique(_keys(windows, ranges, service, numbers), return_inverse=True)
-    order = np.argsort(series, kind="stable")
-    parts = np.split(scaled[order], np.cumsum(np.bincount(series, minlength=len(keys)))[:-1])
-    quantiles = np.asarray([np.quantile(part, (0.1, 0.5, 0.9)) for part in parts if len(part)]).reshape(-1, 3)
-    spread = np.maximum((quantiles[:, 2] - quantiles[:, 0]) / 2.56, 0.05)
-    bare = replace(Levels.none(), keys=keys, middle=quantiles[:, 1], spread=spread)
-    kept = np.bincount(_measured(windows, ranges, service, bare)[0].series, minlength=len(keys)) >= AGE
-    bare = replace(bare, keys=keys[kept], middle=bare.middle[kept], spread=spread[kept])
+    keys = _keys(windows, ranges, service, numbers)
+    keys, series = numbered(keys, int(keys.max(initial=-1)) + 1)
+    order = np.argsort(series.astype(np.uint16) if len(keys) < 1 << 16 else series, kind="stable")
+    parts = np.split(numbers.values[order], np.cumsum(np.bincount(series, minlength=len(keys)))[:-1])
+    places = [spread_out(len(part)) for part in parts if len(part)]
+    usual = [np.quantile(part[some], (0.1, 0.5, 0.9)) for part, some in zip(parts, places, strict=False)]
+    low, middle, high = np.asarray(usual).reshape(-1, 3).T
+    grain = np.maximum(np.abs(middle) / 2, ranges.grain[ranges.index[keys % max(len(ranges.index), 1)]])
+    low, middle, high = (np.arcsinh(quantile / grain) for quantile in (low, middle, high))
+    spread = np.maximum((high - low) / 2.56, LEAST_SPREAD)
+    bare = replace(Levels.none(), keys=keys, grain=grain, middle=middle, spread=spread)
     measured, within = _measured(windows, ranges, service, bare)
+    kept = np.bincount(measured.series, minlength=len(keys)) >= AGE
+    arrays = (keys[kept], grain[kept], middle[kept], spread[kept])
+    bare, within = Levels(*arrays, within[kept], bare.start, bare.now), within[kept]
+    mine, moved = kept[measured.series], np.cumsum(kept) - 1
+    series = moved[measured.series[mine]]
+    measured = Measured(measured.rows[mine], series, measured.means[mine], measured.many[mine])
     start = _start(measured, within)
-    levels = replace(bare, within=within, start=start)
+    levels = replace(bare, start=start)
     return levels.at(judged(levels, start, measured)[2])
 
 
@@ -179,16 +198,26 @@ def _measured(windows: Windows, ranges: Ranges, service: Ints, levels: Levels) -
     place = np.minimum(np.searchsorted(levels.keys, keys), max(many - 1, 0))
     known = np.flatnonzero(levels.keys[place] == keys if many else place < 0)
     events, place = numbers.events[known], place[known]
-    scaled = ranges.scaled(numbers.series[known], numbers.values[known]) - levels.middle[place]
+    scaled = levels.scaled(place, numbers.values[known])
     wide = CLIP * levels.spread[place]
     scaled = np.clip(scaled, -wide, wide)
-    cells, cell = np.unique(place * max(len(windows), 1) + windows.owner[events], return_inverse=True)
+    wide_as = max(len(windows), 1)
+    cells, cell = numbered(place * wide_as + windows.owner[events], many * wide_as)
     counts = np.bincount(cell, minlength=len(cells)).astype(np.float64)
     means = np.bincount(cell, scaled, minlength=len(cells)) / np.maximum(counts, 1)
-    series, rows = np.divmod(cells, max(len(windows), 1))
+    series, rows = np.divmod(cells, wide_as)
     squares = np.bincount(place, (scaled - means[cell]) ** 2, minlength=many)
     free = np.bincount(place, minlength=many) - np.bincount(series, minlength=many)
     within = squares / np.maximum(free, 1)
     enough = counts >= FEWEST
     told = Measured(rows[enough], series[enough], means[enough], counts[enough])
     return told, within
+
+
+def numbered(keys: Ints, size: int) -> tuple[Ints, Ints]:
+    """The distinct keys, ascending, and the place of each key among them; all lie in 0 until `size`."""
+    if size > _DENSE * max(len(keys), 1):
+        distinct, places = np.unique(keys, return_inverse=True)
+        return distinct, places
+    found = np.bincount(keys, minlength=size) > 0
+    return np.flatnonzero(found), (np.cumsum(found) - 1)[keys]

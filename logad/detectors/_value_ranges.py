@@ -1,7 +1,7 @@
 """What range the numbers of templates have, and how improbable a number beyond it is."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -18,10 +18,15 @@ MOST_IN_TAIL: Final = 500  # ... so many, show how the range ends
 PRIOR: Final = 4.0  # numbers of a tail that the usual one is worth
 PRIOR_SCALE: Final = 0.25  # of the usual tail, in logarithms: a new number goes a quarter further than known
 CERTAIN: Final = 0.99  # quantile beyond which numbers grow with time if many more do later
+TOWARDS_0: Final = (
+    2.0  # least scale where 0 lies ahead: smaller numbers are no rarer, but a logarithm has no end
+)
+MOST_READ: Final = 50_000  # numbers that tell what is usual
 _SAMPLE: Final = 2_000  # numbers that tell whether nearly all differ
 _COUNTING: Final = (
     0.9  # correlation of ranks with the order of lines: what rises so steadily counts something
 )
+_FREQUENT: Final = 0.1  # of lines: what so many tell is a measure, though the others differ
 _LARGE: Final = 1e6  # whole numbers beyond it that mostly differ are names
 _EVEN: Final = 0.08  # distance from the uniform distribution below which numbers are drawn evenly
 
@@ -83,26 +88,27 @@ class Ranges:
     def numbers(self, windows: Windows) -> "Numbers":
         """The numbers of known series in windows."""
         if windows.values is None or not len(self.grain):
-            nothing = np.zeros(0, dtype=np.int64)
-            return Numbers(nothing, nothing, np.zeros(0))
-        known = windows.events < len(self.index) // MOST_VALUES
-        codes = np.where(known, windows.events, 0).astype(np.int64)
-        parts = []
+            return Numbers.none()
+        width = len(self.index) // MOST_VALUES
+        parts = [Numbers.none()]
         for slot in range(MOST_VALUES):
-            series = np.where(known, self.index[codes * MOST_VALUES + slot], -1)
-            there = np.flatnonzero((series >= 0) & np.isfinite(windows.values[:, slot]))
-            parts.append((there, series[there], windows.values[there, slot].astype(np.float64)))
-        return Numbers(*(np.concatenate([part[place] for part in parts]) for place in range(3)))
+            series_of_code = self.index[slot::MOST_VALUES]
+            if (series_of_code < 0).all():
+                continue
+            there = np.flatnonzero(np.isfinite(windows.values[:, slot]) & (windows.events < width))
+            series = series_of_code[windows.events[there]]
+            there, series = there[series >= 0], series[series >= 0]
+            parts.append(Numbers(there, series, windows.values[there, slot].astype(np.float64)))
+        events, numbers, values = (
+            np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Numbers)
+        )
+        return Numbers(events, numbers, values)
 
     def present(self, windows: Windows) -> Ints:
         """How many series each window has, shape (windows,)."""
         numbers, many = self.numbers(windows), max(len(self), 1)
         pairs, _ = tallied(windows.owner[numbers.events] * many + numbers.series, len(windows) * many)
         return np.bincount(pairs // many, minlength=len(windows))
-
-    def unscaled(self, series: int, on_scale: float) -> float:
-        """The number that stands there on the scale of its series."""
-        return float(np.sinh(on_scale) * self.grain[series])
 
     def scaled(self, series: Ints, values: Floats) -> Floats:
         """The numbers on the scale of their series."""
@@ -139,6 +145,12 @@ class Numbers:
     series: Ints
     values: Floats
 
+    @classmethod
+    def none(cls) -> "Numbers":
+        """No numbers."""
+        nothing = np.zeros(0, dtype=np.int64)
+        return cls(nothing, nothing, np.zeros(0))
+
 
 @dataclass(frozen=True, slots=True)
 class Far:
@@ -173,14 +185,20 @@ def series_of(windows: Windows) -> Iterator[tuple[int, int, Floats, Ints]]:
 
 def _learned(values: Floats, owners: Ints) -> tuple[float, ...] | None:
     """A row of what `Ranges` tells; None where there are too few windows, or the numbers are names."""
-    many = len(np.unique(owners))
+    many = 1 + int((np.diff(owners) != 0).sum())
     if many < FEWEST_WINDOWS or _names(values):
         return None
-    grain = _grain(values)
+    some = values[spread_out(len(values))]
+    grain = _grain(some)
     on_scale = np.arcsinh(values / grain)
     ends = [_end(sign * on_scale, owners, many) for sign in SIDES]
-    usual = np.quantile(values, (0.01, 0.05, 0.5, 0.95, 0.99))
+    usual = np.quantile(some, (0.01, 0.05, 0.5, 0.95, 0.99))
     return (grain, many, *(end[place] for place in range(4) for end in ends), *usual)
+
+
+def spread_out(many: int, most: int = MOST_READ) -> Ints:
+    """At most so many places, from the first to the last."""
+    return np.linspace(0, many - 1, min(many, most)).astype(np.int64)
 
 
 def _grain(values: Floats) -> float:
@@ -191,11 +209,13 @@ def _grain(values: Floats) -> float:
 
 def _names(values: Floats) -> bool:
     """Whether these count on, or are whole numbers that mostly differ, large ones or evenly drawn."""
-    some = values[np.linspace(0, len(values) - 1, min(len(values), _SAMPLE)).astype(np.int64)]
-    different, ranks = np.unique(some, return_inverse=True)
+    changed = values[np.concatenate([[True], np.diff(values) != 0])]
+    some = changed[spread_out(len(changed), _SAMPLE)]
+    different, ranks, counts = np.unique(some, return_inverse=True, return_counts=True)
     if len(different) > 1 and np.corrcoef(ranks, np.arange(len(some)))[0, 1] > _COUNTING:
         return True
-    if len(different) <= len(some) / 2 or (different != np.round(different)).any():
+    mostly = len(different) > len(some) / 2 and counts.max() < _FREQUENT * len(some)
+    if len(some) < FEWEST or not mostly or (different != np.round(different)).any():
         return False
     low, high = np.quantile(some, (0.02, 0.98))
     if some.max() > _LARGE or high <= low:
@@ -208,7 +228,8 @@ def _names(values: Floats) -> bool:
 def _end(on_scale: Floats, owners: Ints, many: int) -> tuple[float, float, float, float]:
     """Bound, share of windows beyond it, scale and weight of the upper end of some numbers.
 
-    What lies beyond the bound may be anomalies: one of them, however often it came, tells nothing.
+    What lies beyond the bound may be anomalies: one number, however often it came, tells nothing of how far
+    numbers go, and of how often they do the square root (it may be one fault or a habit).
     """
     tail = min(max(int(TAIL * len(on_scale)), 5), MOST_IN_TAIL)
     top = np.argpartition(on_scale, -tail)[-tail:]
@@ -224,12 +245,12 @@ def _end(on_scale: Floats, owners: Ints, many: int) -> tuple[float, float, float
     scale = max(_drawn(excess), _drawn(beyond[:-1] - bound))
     if len(within):
         scale = max(scale, (bound - begin) / np.log(1 + len(within) / (len(beyond) + 1)))
-    if bound < 0:  # numbers near 0 are no rarer than those beside them, but a logarithm has no end there
-        scale = max(scale, 1.0)
-    share = float(max(len(beyond), 1))
-    if (risen := _risen(on_scale)) > 0:
-        share, scale = many, max(scale, risen)
-    return bound, share / (many + 1), scale, PRIOR + len(excess) / 2
+    if bound < 0:
+        scale = max(scale, TOWARDS_0)
+    risen = _risen(on_scale)
+    odd = len(np.unique(owners[top[numbers > bound]]))
+    share = many if risen > 0 else max(len(beyond), odd**0.5, 1.0)
+    return bound, share / (many + 1), max(scale, risen), PRIOR + len(excess) / 2
 
 
 def _drawn(excess: Floats) -> float:
@@ -240,7 +261,8 @@ def _drawn(excess: Floats) -> float:
 
 
 def _risen(on_scale: Floats) -> float:
-    """How much further the numbers of the second half go, where more do than chance allows; else 0."""
+    """How much further the numbers of the second half go, where far too many do; else 0."""
+    on_scale = on_scale[spread_out(len(on_scale))]
     half = len(on_scale) // 2
     highest = max(half - 2, 0) if half < 1 / (1 - CERTAIN) else int(CERTAIN * half)
     first, second = (

@@ -14,6 +14,7 @@ _NUMBER: Final = re.compile(
     r"(?<![\w.])([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d{1,2})?)( ?(?:%|[A-Za-z]{1,7})(?:/s(?:ec)?)?)?"
 )
 _DIGITS: Final = 3  # of a number that is no whole one
+_SAME: Final = 1e-6  # of a number: what single precision loses
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,13 @@ class Unit:
 
         >>> Unit(0.001, " ms").told(0.0804), Unit().told(67108864.0), Unit().told(0.033333)
         ('80.4 ms', '67108864', '0.0333')
+        >>> Unit(0.001, " ms").told(0.035000000149012)
+        '35 ms'
         """
         number = value / self.worth
-        if abs(number - round(number)) > 1e-6 * abs(number):
+        if abs(number - round(number)) <= _SAME * abs(number):
+            number = float(round(number))
+        else:
             number = round(number, _DIGITS - 1 - int(np.floor(np.log10(abs(number)))))
         return np.format_float_positional(np.float64(number), precision=12, trim="-") + self.text
 
