@@ -170,7 +170,7 @@ def series_of(windows: Windows) -> Iterator[tuple[int, int, Floats, Ints]]:
         return
     width = len(windows.vocabulary)
     there = np.isfinite(windows.values)
-    kept = np.flatnonzero(there.any(axis=1))
+    kept = np.flatnonzero(there.any(axis=1) & (windows.events < width))
     codes = windows.events[kept]
     order = kept[np.argsort(codes.astype(np.uint16) if width <= 1 << 16 else codes, kind="stable")]
     edges = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=width))])

@@ -206,7 +206,7 @@ class ParameterValues(Detector):
     def _shifts(self, windows: Windows) -> tuple[_Findings, _value_levels.Path]:
         """The level of each series in each window of time, and where they stand in the end."""
         ends = _ends(windows)
-        path = self._levels.start if ends[-1] <= self._ended else self._levels.now
+        path = self._levels.start if ends.max() <= self._ended else self._levels.now
         measured = _value_levels.measured(windows, self._ranges, self._service(windows), self._levels)
         off, nats, after = _value_levels.judged(self._levels, path, measured)
         if len(self._rate):
