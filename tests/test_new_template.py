@@ -146,6 +146,26 @@ def test_an_error_present_in_a_third_of_the_slots_is_chatty():
     assert max(alarms(hourly)) == 588
 
 
+def test_what_is_noise_in_one_service_is_news_in_another():
+    codes, services = [[0, 2], [0]] * 100, ["noisy", "calm"] * 100
+    starts = [600.0 * (row // 2) for row in range(200)]
+    fitted = timed(codes, services=services, starts=starts)
+    assert alarms(fitted) == []
+    later = timed([[0, 2], [2]], services=["noisy", "calm"], starts=[60_000.0, 60_000.0])
+    detector = NewTemplate(PartConfig()).fit(fitted)
+    assert np.flatnonzero(detector.tail_probabilities(later) < detector.need).tolist() == [1]
+    (reason,) = detector.explain(later, 1)
+    assert reason.text == "'write failed' reports an error; never seen in calm before"
+
+
+def test_an_error_all_over_a_short_baseline_is_its_normal_state():
+    later = timed([[0, 2]], starts=[90_000.0])
+    usual = timed([[0, 2], [0]] * 8, span_seconds=600.0)
+    once = timed([[0]] * 8 + [[0, 2]] * 8, span_seconds=600.0)
+    assert alarms(usual, later) == []
+    assert alarms(once, later) == [0]
+
+
 def test_an_error_in_each_busy_span_of_a_sparse_log_is_chatty():
     daily = timed([[0, 2]] * 60, starts=[window * 86_400 for window in range(60)])
     assert alarms(daily) == []

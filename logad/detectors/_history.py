@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logad.contracts import State
+from logad.types import WindowKind
 from logad.windows import NO_TIME, Windows, tallied
 
 Moments = NDArray[np.int64]
@@ -36,8 +37,9 @@ class History:
     windows: Moments  # moments at which windows began that hold anything ...
     owners: NDArray[np.int64]  # ... and the service of each, hashed
     filled: Moments  # distinct slots of time that hold anything
-    codes: NDArray[np.int64]  # distinct pairs of a template that warns or reports an error ...
-    slots: NDArray[np.int64]  # ... and a slot of time that holds it, by code, then slot
+    kinds: NDArray[np.int64]  # what warns or reports an error, hashed (`kinds_of`), and ...
+    slots: NDArray[np.int64]  # ... each slot of time that holds it, by kind, then slot, and ...
+    starts: Moments  # ... its first moment in that slot
 
     @classmethod
     def none(cls) -> "History":
@@ -64,13 +66,29 @@ class History:
         bad = windows.alarming[windows.events] | (windows.severities[windows.events] >= WARNING)
         slots = moments // SLOT
         elapsed = np.unique(slots[np.flatnonzero(np.diff(slots, prepend=slots[:1] - 1))])  # most are in order
+        sites, site = np.unique(sites_of(windows), return_inverse=True)
         place = np.searchsorted(elapsed, slots[bad])
-        size = len(elapsed) * width
-        pairs, _ = tallied(windows.events[bad].astype(np.int64) * len(elapsed) + place, size)
-        codes, place = np.divmod(pairs, max(len(elapsed), 1))
+        keys = (site[windows.owner[bad]] * width + windows.events[bad]) * len(elapsed) + place
+        distinct, _ = tallied(keys, len(sites) * len(elapsed) * width)
+        starts = np.full(len(distinct), NEVER)
+        np.minimum.at(starts, np.searchsorted(distinct, keys), moments[bad])
+        mixed, place = np.divmod(distinct, max(len(elapsed), 1))
+        kinds = kinds_of(sites[mixed // max(width, 1)], mixed % max(width, 1))
+        order = np.lexsort((place, kinds))
         filled = begins < NEVER
         begun, owners = _distinct(begins[filled], services[filled])
-        return cls(first, home, keeper, second, begun, owners, elapsed, codes, elapsed[place])
+        return cls(
+            first,
+            home,
+            keeper,
+            second,
+            begun,
+            owners,
+            elapsed,
+            kinds[order],
+            elapsed[place[order]],
+            starts[order],
+        )
 
     def joined(self, other: "History") -> "History":
         """Both histories as one; what both saw counts once."""
@@ -84,9 +102,12 @@ class History:
         later |= ties & ((homes[1] < homes[0]) | ((homes[1] == homes[0]) & (keepers[1] > keepers[0])))
         home = np.where(later, homes[1], homes[0])
         others = np.stack([*homes, *seconds])
-        codes, slots = _distinct(
-            np.concatenate([self.codes, other.codes]), np.concatenate([self.slots, other.slots])
+        kinds, slots, starts = (
+            np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in ("kinds", "slots", "starts")
         )
+        order = np.lexsort((starts, slots, kinds))
+        order = order[_changes(kinds[order], slots[order])]
         begun, owners = _distinct(
             np.concatenate([self.windows, other.windows]), np.concatenate([self.owners, other.owners])
         )
@@ -98,8 +119,9 @@ class History:
             begun,
             owners,
             np.union1d(self.filled, other.filled),
-            codes,
-            slots,
+            kinds[order],
+            slots[order],
+            starts[order],
         )
 
     def state(self) -> State:
@@ -111,34 +133,37 @@ class History:
         """What gave this state."""
         return cls(*(np.asarray(state[field.name], dtype=np.int64) for field in fields(cls)))
 
-    def slots_before(self, codes: Moments, moments: Moments) -> tuple[Moments, Moments]:
-        """In how many slots before the moments the templates stood, and how many held anything."""
+    def slots_before(self, kinds: Moments, moments: Moments) -> tuple[Moments, Moments]:
+        """In how many slots before the moments these kinds stood, and how many held anything."""
         slots, base = moments // SLOT, int(self.filled[0]) if len(self.filled) else 0
         width = int(max(slots.max(initial=base), self.slots.max(initial=base)) - base) + 2
-        keys = self.codes * width + (self.slots - base)
-        present = np.searchsorted(keys, codes * width + (slots - base)) - np.searchsorted(keys, codes * width)
+        distinct, place = np.unique(self.kinds, return_inverse=True)
+        keys = place * width + (self.slots - base)
+        asked = np.searchsorted(distinct, kinds)
+        before = np.searchsorted(keys, asked * width + (slots - base)) - np.searchsorted(keys, asked * width)
+        present = np.where(np.isin(kinds, distinct), before, 0)
         return present, np.searchsorted(self.filled, slots)
 
-    def known(self, codes: Moments, moments: Moments) -> NDArray[np.bool_]:
-        """Whether the templates came on OCCASIONS before the present one, on OCCASION_DAYS different days."""
+    def known(self, kinds: Moments, moments: Moments) -> NDArray[np.bool_]:
+        """Whether these kinds came on OCCASIONS before the present one, on OCCASION_DAYS different days."""
         opens = np.diff(self.slots, prepend=0) > HOUR_SLOTS
-        opens |= np.diff(self.codes, prepend=-1) != 0
-        begun, owners = self.slots[opens], self.codes[opens]
-        found = np.zeros(len(codes), dtype=np.bool_)
-        for code in np.unique(codes):
-            occasions, mine = begun[owners == code], codes == code
+        opens |= np.diff(self.kinds, prepend=-1) != 0
+        begun, owners = self.slots[opens], self.kinds[opens]
+        found = np.zeros(len(kinds), dtype=np.bool_)
+        for kind in np.unique(kinds):
+            occasions, mine = begun[owners == kind], kinds == kind
             before = np.searchsorted(occasions, moments[mine] // SLOT, side="right") - 1
             days = np.concatenate([[0], np.cumsum(np.diff(occasions // DAY_SLOTS, prepend=-1) != 0)])
             found[mine] = (before >= OCCASIONS) & (days[np.maximum(before, 0)] >= OCCASION_DAYS)
         return found
 
-    def all_over(self, codes: Moments) -> NDArray[np.bool_]:
-        """Whether the templates stand all over this history, so that they are its normal state."""
-        begins, ends = (np.searchsorted(self.codes, codes, side) for side in ("left", "right"))
+    def all_over(self, kinds: Moments) -> NDArray[np.bool_]:
+        """Whether these kinds stand all over this history, so that they are its normal state."""
+        begins, ends = (np.searchsorted(self.kinds, kinds, side) for side in ("left", "right"))
         tenth = np.searchsorted(self.filled, self.slots) * 10 // max(len(self.filled), 1)
-        opens = np.concatenate([[1], np.diff(self.codes * 10 + tenth) != 0])[: len(tenth)]
+        opens = _changes(self.kinds, tenth)
         tenths = np.concatenate([[0], np.cumsum(opens)])
-        often = ends - begins >= max(CHATTY_SLOTS, CHATTY_SHARE * len(self.filled))
+        often = ends - begins >= CHATTY_SHARE * len(self.filled)
         spread: NDArray[np.bool_] = often & (tenths[ends] - tenths[begins] >= ALL_OVER)
         return spread
 
@@ -163,6 +188,19 @@ def begins_of(windows: Windows, moments: Moments) -> Moments:
     return begins
 
 
+def sites_of(windows: Windows) -> NDArray[np.int64]:
+    """Where the templates of each window stand: its service; runs of records are of none."""
+    if windows.kind is WindowKind.TIME:
+        return _services(windows)
+    return np.zeros(len(windows), dtype=np.int64)
+
+
+def kinds_of(sites: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A number for each template in a service: what is everyday noise in one may be news in another."""
+    mixed = sites.astype(np.uint64) + codes.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return (mixed >> np.uint64(1)).astype(np.int64)
+
+
 def _services(windows: Windows) -> NDArray[np.int64]:
     """A number for the service of each window, the same in every process."""
     names = windows.table["service"]
@@ -177,10 +215,15 @@ def _distinct(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Distinct pairs in order."""
     order = np.lexsort((values, keys))
-    keys, values = keys[order], values[order]
+    order = order[_changes(keys[order], values[order])]
+    return keys[order], values[order]
+
+
+def _changes(keys: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each pair is another than the one before it."""
     new = np.ones(len(keys), dtype=np.bool_)
     new[1:] = (np.diff(keys) != 0) | (np.diff(values) != 0)
-    return keys[new], values[new]
+    return new
 
 
 def _widened(numbers: NDArray[np.int64], width: int, rest: int = NEVER) -> NDArray[np.int64]:

@@ -16,7 +16,9 @@ from logad.detectors._history import (
     WARNING,
     History,
     Moments,
+    kinds_of,
     moments_of,
+    sites_of,
 )
 from logad.detectors._phrases import counted, duration, number, quoted, times
 from logad.types import AnomalyType, Contribution, WindowKind
@@ -45,14 +47,16 @@ class NewTemplate(Detector):
 
     An error by level and by words is an alarm wherever it stands, unless it is chatty: present in 30 % and in
     20 of the ten-minute slots with a line that went before, counted in time (a storm counted in windows would
-    make itself chatty), or in as many of all that was fitted and all over it (in 7 of its tenths). In windows
-    of time it is news on its first three occasions and for two days: then the volume tells when it comes more
-    often than it did. Another
-    template of class 2 or 3 is an alarm in the window of its first event, as long as such windows are rare
-    and it does not come all over what was fitted.
-    A new template that merely informs is an alarm too where such a thing hardly ever happens in its service,
-    if it comes alone: with others, or often from the start, it is a new habit, and noticed below the cut. All
-    else judges a window by what came before it, whether it was part of `fit` or not.
+    make itself chatty), or in 30 % of those that were fitted and all over them (in 7 of their tenths). In
+    windows of time each service counts for itself, for what is everyday noise in one may be news in another,
+    and an error is news on its first three occasions and for two days: then the volume tells when it comes
+    more often than it did.
+
+    Another template of class 2 or 3 is an alarm in the window of its first event, as long as such windows are
+    rare and it does not come all over what was fitted. A new template that merely informs is an alarm too
+    where such a thing hardly ever happens in its service, if it comes alone: with others, or often from the
+    start, it is a new habit, and noticed below the cut. All else judges a window by what came before it,
+    whether it was part of `fit` or not.
     """
 
     name: ClassVar[str] = "new_template"
@@ -115,11 +119,12 @@ class NewTemplate(Detector):
         moments = moments_of(windows)
         history = self._known.joined(History.of(windows))
         standing = _pairs(windows, moments, windows.alarming)
-        present, filled = history.slots_before(standing[1], standing[2])
+        kinds = kinds_of(sites_of(windows)[standing[0]], standing[1])
+        present, filled = history.slots_before(kinds, standing[2])
         quiet = (present + 1) / (np.maximum(filled, CHATTY_SLOTS / CHATTY_SHARE - 1) + 1) / CHATTY_SHARE
-        quiet = np.where(self._past.all_over(standing[1]), np.maximum(quiet, 2.0), quiet)
+        quiet = np.where(self._past.all_over(kinds), np.maximum(quiet, 2.0), quiet)
         if windows.kind is WindowKind.TIME:  # how often it comes is for the volume
-            quiet = np.where(history.known(standing[1], standing[2]), np.maximum(quiet, 2.0), quiet)
+            quiet = np.where(history.known(kinds, standing[2]), np.maximum(quiet, 2.0), quiet)
         new = _news.Sightings.of(windows, moments, history)
         new = new.only(
             ~windows.alarming[new.codes]
@@ -138,7 +143,8 @@ class NewTemplate(Detector):
         ratios = np.empty(len(new.codes))
         warns = severity >= WARNING
         grave = _news.grave_rate(history, windows, new.moments[warns]) / SIGHTING_SHARE
-        ratios[warns] = np.where(self._past.all_over(new.codes[warns]), np.maximum(grave, 2.0), grave)
+        kinds = kinds_of(sites_of(windows)[new.rows[warns]], new.codes[warns])
+        ratios[warns] = np.where(self._past.all_over(kinds), np.maximum(grave, 2.0), grave)
         plain = _news.plain_rate(history, windows, new.codes[~warns]) / PLAIN_SHARE
         lonely = (new.lines[~warns] <= PLAIN_LINES) & _news.alone(history, new.codes[~warns])
         ratios[~warns] = np.maximum(plain, np.where(lonely, LEAST_PLAIN, 2.0))
@@ -151,7 +157,8 @@ class NewTemplate(Detector):
         moment = int(judged.moments[span][places].min())
         name = quoted(windows, code)
         if windows.vocabulary[code].alarming:
-            text = f"{name} reports an error{_often(len(places))}; {_before(history, code, moment)}"
+            before = _before(windows, row, history, code, moment)
+            text = f"{name} reports an error{_often(len(places))}; {before}"
         else:
             past = int(np.searchsorted(history.windows, moment, side="right")) - 1
             before = (
@@ -189,12 +196,15 @@ def _often(lines: int) -> str:
     return f" {times(lines)}" if lines > 1 else ""
 
 
-def _before(history: History, code: int, moment: int) -> str:
-    """What is known of the error at this moment."""
-    windows = int(np.searchsorted(history.windows, moment, side="right")) - 1
+def _before(windows: Windows, row: int, history: History, code: int, moment: int) -> str:
+    """What is known of the error, in the service of the window, at this moment."""
+    past = int(np.searchsorted(history.windows, moment, side="right")) - 1
     if moment <= history.first[code]:
-        return "never seen before" if windows > 0 else _BEGINS
-    slots = history.slots[history.codes == code]
+        return "never seen before" if past > 0 else _BEGINS
+    mine = history.kinds == kinds_of(sites_of(windows.take([row])), np.array([code]))
+    if not (history.starts[mine] < moment).any():
+        return f"never seen in {windows.table['service'][row]} before"
+    slots = history.slots[mine]
     slots = slots[slots < moment // SLOT]
     if not len(slots):
         return "it began shortly before"
