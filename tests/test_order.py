@@ -168,7 +168,7 @@ def test_pairs_of_steps_are_those_that_a_loop_finds(codes):
     steps = _steps(windows, np.asarray(known))
     found = [
         (int(row), int(steps.symbol[one]), int(steps.symbol[other]))
-        for rows, first, second in _pairs(steps, np.arange(len(codes)))
+        for rows, first, second in _pairs(steps)
         for row, one, other in zip(rows, first, second, strict=True)
     ]
     expected = []

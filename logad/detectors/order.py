@@ -78,8 +78,10 @@ class Order(Detector):
     def fit(self, windows: Windows) -> Self:
         """Learn which steps come before which, and how often that is otherwise."""
         normal = windows.take(np.flatnonzero(clean_windows(windows)))
-        self._codes, self._tick = _common(normal), _tick(windows)
-        self._learn(normal)
+        _, sample, weights = np.unique(_signatures(normal), return_index=True, return_counts=True)
+        sequences = normal.take(sample)
+        self._codes, self._tick = _common(normal, sequences), _tick(windows)
+        self._learn(sequences, weights)
         alone, further = 0, 0
         for each in self._broken(normal):
             shares, moved = self._weighed(each)
@@ -144,16 +146,15 @@ class Order(Detector):
     def _symbols(self) -> int:
         return len(self._codes) * OCCURRENCES
 
-    def _learn(self, windows: Windows) -> None:
-        """Which steps come before which in distinct sequences, and how far apart they are."""
-        steps = _steps(windows, self._codes)
-        _, sample, weights = np.unique(_signatures(windows), return_index=True, return_counts=True)
+    def _learn(self, sequences: Windows, weights: NDArray[np.int64]) -> None:
+        """Which steps come before which, and how far apart, in sequences that so many sessions have each."""
+        steps = _steps(sequences, self._codes)
         cells = self._symbols**2
         before, total, squares = np.zeros(cells), np.zeros(cells), np.zeros(cells)
-        for chunk, first, second in _pairs(steps, sample):
+        for chunk, first, second in _pairs(steps):
             cell = steps.symbol[first] * self._symbols + steps.symbol[second]
             many = weights[chunk].astype(np.float64)
-            gap = np.nan_to_num(_gap(windows, steps.event[first], steps.event[second]))
+            gap = np.nan_to_num(_gap(sequences, steps.event[first], steps.event[second]))
             gap = np.log(gap + self._tick / 2)
             before += np.bincount(cell, many, cells)
             total += np.bincount(cell, many * gap, cells)
@@ -177,18 +178,19 @@ class Order(Detector):
         """What each session breaks in earnest, for those that do; sessions of one sequence together."""
         if not len(self._rules):
             return
-        steps = _steps(windows, self._codes)
         _, sample, inverse = np.unique(_signatures(windows), return_index=True, return_inverse=True)
+        sequences = windows.take(sample)
+        steps = _steps(sequences, self._codes)
         by_sequence = np.argsort(inverse, kind="stable")
         bounds = np.searchsorted(inverse[by_sequence], np.arange(len(sample) + 1))
-        for chunk, first, second in _pairs(steps, sample):
+        for chunk, first, second in _pairs(steps):
             cell = steps.symbol[first] * self._symbols + steps.symbol[second]
             at = np.minimum(self._at(cell), len(self._rules) - 1)
             wrong = np.flatnonzero(self._rules[at] == cell)
             begins = np.flatnonzero(np.diff(chunk[wrong], prepend=-1))
             for here in np.split(wrong, begins[1:]) if len(wrong) else []:
                 sequence, rules = int(chunk[here[0]]), at[here]
-                start = windows.offsets[sample[sequence]]
+                start = sequences.offsets[sequence]
                 earlier, later = (steps.event[each[here]] - start for each in (first, second))
                 rows = by_sequence[bounds[sequence] : bounds[sequence + 1]]
                 base = windows.offsets[rows][:, None]
@@ -251,17 +253,14 @@ class Order(Detector):
         return f"{('', 'the second ', 'the third ', 'the fourth ')[occurrence]}{name}"
 
 
-def _common(windows: Windows) -> NDArray[np.int64]:
+def _common(windows: Windows, sequences: Windows) -> NDArray[np.int64]:
     """The templates that enough sessions have, the most frequent if these are too many, ascending."""
-    owner, code, times = windows.occurrences
-    sessions = np.bincount(code, minlength=len(windows.vocabulary))
+    sessions = np.bincount(windows.occurrences.code, minlength=len(windows.vocabulary))
     ranked = np.argsort(-sessions, kind="stable")[:TEMPLATES]
     ranked = ranked[sessions[ranked] >= FEWEST]
-    distinct = np.unique(_signatures(windows), return_index=True)[1]
-    chosen = np.isin(owner, distinct)
-    owner, code, times = owner[chosen], code[chosen], np.minimum(times[chosen], OCCURRENCES)
+    owner, code, times = sequences.occurrences
     while len(ranked):
-        steps = np.bincount(owner, times * np.isin(code, ranked))
+        steps = np.bincount(owner, np.minimum(times, OCCURRENCES) * np.isin(code, ranked))
         if (steps**2).sum() <= 2 * PAIRS:
             break
         ranked = ranked[: len(ranked) // 2]
@@ -293,18 +292,16 @@ def _steps(windows: Windows, codes: NDArray[np.int64]) -> _Steps:
     return _Steps(event, template[event] * OCCURRENCES + occurrence, offsets)
 
 
-def _pairs(
-    steps: _Steps, rows: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-    """Every two steps of each of the windows, some windows at a time: which of `rows`, earlier, later."""
-    many = np.diff(steps.offsets)[rows]
+def _pairs(steps: _Steps) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    """Every two steps of each of the windows, some windows at a time: which window, earlier, later."""
+    many = np.diff(steps.offsets)
     total = np.cumsum(many * (many - 1) // 2)
-    for chosen in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(total // _AT_ONCE)) + 1):
+    for chosen in np.split(np.arange(len(many)), np.flatnonzero(np.diff(total // _AT_ONCE)) + 1):
         lengths = many[chosen]
         owner = np.repeat(chosen, lengths)
         place = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         later = np.repeat(lengths, lengths) - place - 1
-        spot = steps.offsets[rows[owner]] + place
+        spot = steps.offsets[owner] + place
         first = np.repeat(spot, later)
         nth = np.arange(len(first)) - np.repeat(np.cumsum(later) - later, later)
         yield np.repeat(owner, later), first, first + 1 + nth
