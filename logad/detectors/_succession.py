@@ -36,10 +36,11 @@ class Steps:
         """Some of the steps."""
         return Steps(self.owner[chosen], self.place[chosen], self.before[chosen], self.after[chosen])
 
-    def firsts(self, width: int) -> Ints:
-        """The first of each kind of step in each window, in order."""
+    def kinds(self, width: int) -> tuple[Ints, Ints]:
+        """The first of each kind of step in each window, and how often the window takes it."""
         keys = (self.owner * width + self.before) * width + self.after
-        return np.sort(np.unique(keys, return_index=True)[1])
+        _, first, counts = np.unique(keys, return_index=True, return_counts=True)
+        return first, counts
 
 
 @dataclass(frozen=True, slots=True)

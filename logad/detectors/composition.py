@@ -230,8 +230,8 @@ class Composition(Detector):
         nats = self._succession.turned(steps.before, steps.after) - TURNED
         turned = np.flatnonzero(nats > 0)
         steps, nats = steps.take(turned), nats[turned]
-        first = steps.firsts(self._width + 1)
-        steps, nats = steps.take(first), nats[first]
+        first, counts = steps.kinds(self._width + 1)
+        steps, nats = steps.take(first), nats[first] * (1 + np.log(counts))
         code = windows.events[windows.offsets[steps.owner] + steps.place].astype(np.int64)
         return _Signs(steps.owner, code, nats, steps.place, nats)
 
