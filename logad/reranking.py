@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from logad.evaluation.metrics import average_precision
 from logad.types import AnomalyType, Verdict
 
 NORMAL: Final = "normal"
@@ -133,7 +134,6 @@ def _tried(
     score: NDArray[np.float64],
     seed: int,
 ) -> Trial:
-    from sklearn.metrics import average_precision_score  # noqa: PLC0415
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict  # noqa: PLC0415
 
     held_out = np.zeros(len(score))
@@ -145,7 +145,8 @@ def _tried(
         held_out += predicted[:, 1] / _REPEATS
 
     def measured(rows: NDArray[np.int64]) -> tuple[float, float]:
-        return tuple(float(average_precision_score(anomaly[rows], by[rows])) for by in (score, held_out))  # type: ignore[return-value]
+        once, again = (average_precision(by[rows], anomaly[rows]) or 0.0 for by in (score, held_out))
+        return once, again
 
     by_score, reranked = measured(np.arange(len(score)))
     rng = np.random.default_rng(seed)
