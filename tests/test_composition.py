@@ -180,3 +180,13 @@ def test_a_burst_is_collective_and_a_pause_contextual():
     detector = fitted(judged)
     assert detector.explain(judged, 40)[0].type is AnomalyType.COLLECTIVE
     assert detector.explain(judged, 20)[0].type is AnomalyType.CONTEXTUAL
+
+
+def test_what_a_source_begins_with_takes_more_to_be_strange():
+    judged = windows(codes_of(60))
+    needs = fitted(judged).needs(judged)
+    assert needs[0] < needs[1]
+    assert set(needs[1:]) == {fitted(judged).need}
+    begun = windows(in_a_row(codes_of(60), 0, 4, 40))
+    detector = fitted(begun)
+    assert detector.tail_probabilities(begun)[0] < detector.needs(begun)[0]

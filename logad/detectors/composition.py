@@ -22,6 +22,9 @@ GATE: Final = 1.0  # nats of each sign that the sum of them leaves out
 NEED: Final = 0.001  # of windows may be flagged ...
 NEED_OF_FEW: Final = 0.2  # ... or so many of them in all, if they are few, but ...
 NEED_AT_MOST: Final = 0.01  # ... no more than this share; all chosen on planted anomalies
+BEGINNING: Final = (
+    0.1  # of that for a window with the first line of a source; chosen on the start of Spark 2k
+)
 TOLD: Final = 5
 WORTH_TELLING: Final = 2.0  # nats
 EVIDENCE: Final = 3
@@ -111,6 +114,11 @@ class Composition(Detector):
     def need(self) -> float:
         """The share of windows that may be flagged."""
         return max(NEED, min(NEED_AT_MOST, NEED_OF_FEW / max(self._windows, 1)))
+
+    def needs(self, windows: Windows) -> Scores:
+        """The same a window, less where a source begins: no other window shows what that is like."""
+        begins = windows.table["first_line"].fill_null(0).to_numpy() == 1
+        return np.where(begins, BEGINNING * self.need, self.need)
 
     def score(self, windows: Windows) -> Scores:
         """-ln of the tail probability, in nats."""
