@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,7 @@ pieces = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(pieces, max_size=20).map("".join))
 def test_only_numbers_and_wildcards_are_kept_few_and_in_their_order(text):
     names = PLACEHOLDER.findall(text)
@@ -112,6 +114,7 @@ def test_only_numbers_and_wildcards_are_kept_few_and_in_their_order(text):
 # What -------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-(10**6), 10**6), st.sampled_from(["", " kB", "ms", "%", " apples"]))))
 def test_each_record_tells_the_number_of_its_own_text_in_base_units(told):
     worth = {"": 1.0, " kB": 1024.0, "ms": 0.001, "%": 1.0, " apples": np.nan}
@@ -165,7 +168,22 @@ NUMBERS = [
         "12ab",
     ),
     *("ab12", "0x1f", "12ms", "5 ms", "3.25 KB", "12B", "512B", "7d", "1.5GB/s", "88%", "12 apples", "12,5"),
-    *("12:34", "a12", "12-34", "1.2.3", "-.5", "5.", "12é", "deadbeef", "x", ""),
+    *(
+        "12:34",
+        "a12",
+        "12-34",
+        "1.2.3",
+        "-.5",
+        "5.",
+        "12é",
+        "deadbeef",
+        "x",
+        "",
+        "1234567B",
+        "12ab34cd",
+        "12ab-34cd",
+        "1234-5678",
+    ),
 ]
 FORMS = [
     "sent {} of size {} to 10.0.0.1",
@@ -203,15 +221,16 @@ def skimmed(text: bytes, cuts=()):
     return records["place"].to_numpy(), records["template"].to_numpy(), texts, miner.vocabulary
 
 
-@pytest.mark.parametrize("together", [1, 1 << 26])
+@pytest.mark.parametrize(("together", "most"), [(1, 1 << 17), (1, 4), (1 << 26, 1 << 17)])
 @given(
     st.lists(st.tuples(lines_, tails), min_size=1, max_size=60), st.lists(st.integers(0, 9999), max_size=3)
 )
-@settings(max_examples=60, deadline=None)
-def test_numbers_read_by_shapes_are_those_read_text_by_text(together, told, cuts):
+@settings(max_examples=40, deadline=None)
+def test_numbers_read_by_shapes_are_those_read_text_by_text(together, most, told, cuts):
     text = b"".join(line.encode() + tail for line, tail in told)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("logad.skimming._TOGETHER", together)
+        patch.setattr("logad.skimming.Shapes", partial(shapes.Shapes, most))
         patch.setattr("logad.shapes.WORTH_LOADING", 0)
         places, codes, texts, vocabulary = skimmed(text, cuts)
         found = texts.measures(places, codes, vocabulary)
