@@ -154,6 +154,19 @@ def test_a_log_whose_sessions_each_break_a_rule_of_their_own_has_no_rules_of_ord
     assert flagged(fitted(windows), windows).mean() <= 1e-3
 
 
+def test_sessions_that_run_backwards_do_not_hide_that_disorder_is_usual():
+    random = np.random.default_rng(2)
+    codes = [list(range(KINDS)) for _ in range(MANY)]
+    chosen = random.permutation(MANY)[:50]
+    for row in chosen[:30]:
+        one, other = random.permutation(KINDS)[:2]
+        codes[row].insert(int(other), codes[row].pop(codes[row].index(one)))
+    for row in chosen[30:]:
+        codes[row].reverse()
+    windows = sessions(codes)
+    assert flagged(fitted(windows), windows).nonzero()[0].tolist() == sorted(chosen[30:].tolist())
+
+
 def test_a_rule_that_few_sessions_have_is_none():
     for both, told in ((FEWEST - 1, 0), (FEWEST, 1)):
         windows = sessions([[1, 0], *[[0, 1]] * (both - 1), *[[0]] * 40, *[[1]] * 40])

@@ -82,13 +82,7 @@ class Order(Detector):
         sequences = normal.take(sample)
         self._codes, self._tick = _common(normal, sequences), _tick(windows)
         self._learn(sequences, weights)
-        alone, further = 0, 0
-        for each in self._broken(normal):
-            shares, moved = self._weighed(each)
-            if shares.min() < RARE and self._breaking[self._at(each.cell[shares.argmin()])] <= 1:
-                alone += moved <= MANY
-                further += moved == MANY
-        self._noise = np.asarray([(alone + 0.5) / max(len(normal), 1), (further + 1) / (alone + 2)])
+        self._noise = self._by_chance(normal)
         return self
 
     def score(self, windows: Windows) -> Scores:
@@ -171,6 +165,26 @@ class Order(Detector):
         self._both, self._breaking = both.ravel()[self._rules], wrong.ravel()[self._rules]
         self._apart = apart.T.ravel()[self._rules]
 
+    def _by_chance(self, normal: Windows) -> NDArray[np.float64]:
+        """How often sessions break a rule of their own, and how often of these a second template is odd.
+
+        Those with more templates out of place may be anomalies, and count neither here nor for the rules.
+        """
+        broken = [(each.cell, self._weighed(each)[1]) for each in self._broken(normal)]
+        wild = [self._at(cell) for cell, moved in broken if moved > MANY]
+        breaking = self._breaking - np.bincount(
+            np.concatenate([self._rules[:0], *wild]), minlength=len(self._rules)
+        )
+        alone, further = 0, 0
+        for cell, moved in broken:
+            if moved <= MANY:
+                at = self._at(cell)
+                rarest = at[np.argmin(np.maximum(breaking[at] - 0.5, 0.5) / (self._both[at] + 1))]
+                if breaking[rarest] <= 1 and 0.5 / (self._both[rarest] + 1) < RARE:
+                    alone += 1
+                    further += moved == MANY
+        return np.asarray([(alone + 0.5) / max(len(normal), 1), (further + 1) / (alone + 2)])
+
     def _at(self, cell: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.searchsorted(self._rules, cell)
 
@@ -215,7 +229,7 @@ class Order(Detector):
         by_chance, further = self._noise.tolist()
         for broken in self._broken(windows):
             shares, moved = self._weighed(broken)
-            enough = min(AT_MOST, RARE * moved)
+            enough = min(AT_MOST, RARE * moved * (moved + 1) / 2)  # each two of them are out of order
             chance = by_chance * further ** (moved - 1)
             lesser, greater = sorted((float(shares.min()), enough * chance / CHANCE))
             probability[broken.row] = min(1.0, greater + lesser / 100)  # of equals, the rarer is stranger
