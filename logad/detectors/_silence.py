@@ -21,6 +21,10 @@ SPARSE_DUE: Final = 10.0  # lines, come together counted once, overdue of any ot
 AGE: Final = 24  # windows before a steady service is judged
 SPARSE_AGE: Final = 288  # the same for any other
 SPARSE_RUNS: Final = 10  # silences that a service that is not steady must have shown before
+MOSTLY: Final = 0.9  # share of windows with a line from which a service's usual gaps tell as well:
+UNUSUAL: Final = 0.02  # gaps, as a share of windows, that may be longer than usual
+TIMES: Final = 2.0  # times the longest usual gap; MOSTLY to TIMES chosen on planted silences, shop seeds 0-3
+STEPS: Final = 3.0  # a gap that is longer by the longest usual one is so many nats less probable
 ALARMS: Final = 6  # windows for which a silence is news
 
 
@@ -37,6 +41,7 @@ class Gaps:
     empty: Ints  # (services,): how many empty windows in those
     filled: Floats  # (services,): share of windows with a line
     windows: Ints  # (services,): how many windows there were
+    usual: Floats  # (services,): seconds, the longest gap but UNUSUAL
     spanned: float  # seconds that were seen in all
 
     @classmethod
@@ -53,6 +58,7 @@ class Gaps:
             flat,
             np.zeros(0),
             flat,
+            np.zeros(0),
             0.0,
         )
 
@@ -82,7 +88,7 @@ def gaps_of(windows: Windows, service: Ints, services: int) -> Gaps:
     ends = windows.table["end"].dt.timestamp("us").fill_null(0).to_numpy()
     begins, lengths = np.zeros((services, KEPT), dtype=np.int64), np.zeros((services, KEPT))
     last, still, ended, runs, empty, many = (np.zeros(services, dtype=np.int64) for _ in range(6))
-    filled = np.ones(services)
+    filled, usual = np.ones(services), np.full(services, np.inf)
     moments = _by_service(windows, service, services)
     sizes = np.diff(windows.offsets)
     for number in range(services):
@@ -93,6 +99,9 @@ def gaps_of(windows: Windows, service: Ints, services: int) -> Gaps:
         lengths[number, : len(longest)] = silent[longest] / SECOND
         rows = np.flatnonzero(service == number)
         gone = sizes[rows] == 0
+        rank = 2 + int(UNUSUAL * len(rows))
+        if len(silent) >= rank:
+            usual[number] = max(np.partition(silent, -rank)[-rank] / SECOND, _span(ends[rows]) / SECOND)
         last[number] = times[-1] if len(times) else 0
         ended[number], many[number] = ends[rows].max(initial=0), len(rows)
         filled[number] = 1 - gone.mean() if len(rows) else 1.0
@@ -102,7 +111,12 @@ def gaps_of(windows: Windows, service: Ints, services: int) -> Gaps:
         empty[number] = spans.sum() - spans.max(initial=0)
         still[number] = spans[-1] if len(gone) and gone[-1] else 0
     spanned = (ends.max() - ends.min()) / SECOND if len(ends) else 0.0
-    return Gaps(begins, lengths, last, still, ended, runs, empty, filled, many, float(spanned))
+    return Gaps(begins, lengths, last, still, ended, runs, empty, filled, many, usual, float(spanned))
+
+
+def _span(ends: Ints) -> int:
+    """The shortest time between the ends of two windows."""
+    return int(np.min(np.diff(np.unique(ends)), initial=np.iinfo(np.int64).max))
 
 
 def _by_service(windows: Windows, service: Ints, services: int) -> list[Ints]:
@@ -202,7 +216,14 @@ def silences(before: Course, now: Course, gaps: Gaps, means: Floats, clustered: 
         else:
             enough = found.due >= SPARSE_DUE
             enough &= gaps.windows[number] >= SPARSE_AGE and gaps.runs[number] >= SPARSE_RUNS
-        parts.append(_news(found, enough, np.where(dead[found.rows], 1.0, LONGER)))
+        enough &= found.seconds > np.where(dead[found.rows], 1.0, LONGER) * found.longest
+        surprise = np.where(enough, found.due / max(1.0, found.typical), 0.0)
+        if gaps.filled[number] >= MOSTLY:
+            usual = gaps.usual[number]
+            unusual = (found.seconds >= TIMES * usual) & (found.windows * means[number].mean() >= DEAD_DUE)
+            nats = STEPS * (found.seconds / usual - 1) - np.log(UNUSUAL)
+            surprise = np.where(unusual, np.maximum(surprise, nats), surprise)
+        parts.append(_news(found, surprise))
     rows, seconds, longest, surprise = (
         np.concatenate([getattr(part, name) for part in parts]) for name in Silences.__slots__
     )
@@ -270,16 +291,13 @@ def _of_service(stretch: _Stretch, due: Floats, past: _Past) -> _Run:
     )
 
 
-def _news(run: _Run, enough: NDArray[np.bool_], longer: Floats) -> Silences:
-    """The first windows of each silence that are long enough to alarm."""
-    alarm = enough & (run.seconds > longer * run.longest)
-    place = np.flatnonzero(alarm)
+def _news(run: _Run, surprise: Floats) -> Silences:
+    """The first windows of each silence that are surprising."""
+    place = np.flatnonzero(surprise > 0)
     _, first = np.unique(run.silence[place], return_index=True)
     rank = np.arange(len(place)) - np.repeat(first, np.diff(np.append(first, len(place))))
     place = place[rank < ALARMS]
-    return Silences(
-        run.rows[place], run.seconds[place], run.longest[place], run.due[place] / max(1.0, run.typical)
-    )
+    return Silences(run.rows[place], run.seconds[place], run.longest[place], surprise[place])
 
 
 def _dead(ends: Ints, sizes: Ints) -> NDArray[np.bool_]:
