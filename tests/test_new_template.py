@@ -53,7 +53,7 @@ def test_a_new_template_that_informs_is_noticed_below_the_cut():
     scores = detector.score(windows)
     assert alarms(windows) == []
     assert scores[100] > scores[101]
-    assert "is new; never seen in the 100 windows before" in detector.explain(windows, 100)[0].text
+    assert "is new; never seen in the 8.4 hours before" in detector.explain(windows, 100)[0].text
 
 
 def test_a_single_line_of_a_new_kind_is_news_where_nothing_was_new_for_long():
@@ -61,7 +61,7 @@ def test_a_single_line_of_a_new_kind_is_news_where_nothing_was_new_for_long():
     detector = NewTemplate(PartConfig()).fit(windows)
     assert alarms(windows) == [600]
     assert 0 < detector.need - detector.tail_probabilities(windows)[600] < 0.7 * detector.need  # only a note
-    assert "is new; never seen in the 600 windows before" in detector.explain(windows, 600)[0].text
+    assert "is new; never seen in the 2.1 days before" in detector.explain(windows, 600)[0].text
 
 
 def test_a_new_kind_of_line_is_no_news_as_a_habit_or_with_others():
@@ -155,7 +155,7 @@ def test_what_is_noise_in_one_service_is_news_in_another():
     detector = NewTemplate(PartConfig()).fit(fitted)
     assert np.flatnonzero(detector.tail_probabilities(later) < detector.need).tolist() == [1]
     (reason,) = detector.explain(later, 1)
-    assert reason.text == "'write failed' reports an error; never seen in calm before"
+    assert reason.text == "'write failed' reports an error; never seen in calm in the 17 hours before"
 
 
 def test_an_error_all_over_a_short_baseline_is_its_normal_state():
@@ -200,7 +200,7 @@ def test_judging_a_stream_in_parts_equals_judging_it_at_once():
 def test_the_sentence_names_the_error_and_its_lines():
     windows = timed([[0]] * 50 + [[0, 2, 0, 2]])
     (reason,) = NewTemplate(PartConfig()).fit(windows).explain(windows, 50)
-    assert reason.text == "'write failed' reports an error twice; never seen before"
+    assert reason.text == "'write failed' reports an error twice; never seen in the 4.2 hours before"
     assert (reason.template, reason.actual, reason.events) == (2, "2", (1, 3))
 
 
@@ -231,7 +231,7 @@ def test_an_error_that_came_before_is_told_with_its_occasions():
     detector.fit(windows)
     told = [detector.explain(windows, row)[0].text.split("; ")[1] for row in (50, 81, 86, 111)]
     assert told == [
-        "never seen before",
+        "never seen in the 4.2 hours before",
         "it came on one occasion before, about 2.5 hours ago",
         "it has gone on for about 30 minutes",
         "it came on 2 occasions before, the last about 2 hours ago",
@@ -243,7 +243,7 @@ def test_noise_of_the_system_is_no_reason_beside_a_real_one():
     codes = [[0, 1]] * 200 + [[0, 1, 2]]
     windows = windows_of(codes, kind=WindowKind.TIME, vocabulary=vocabulary)
     (reason,) = NewTemplate(PartConfig()).fit(windows).explain(windows, 200)
-    assert reason.text == "'disk lost' reports an error; never seen before"
+    assert reason.text == "'disk lost' reports an error; never seen in the 17 hours before"
 
 
 @settings(max_examples=60, deadline=None)

@@ -160,12 +160,8 @@ class NewTemplate(Detector):
             before = _before(windows, row, history, code, moment)
             text = f"{name} reports an error{_often(len(places))}; {before}"
         else:
-            past = int(np.searchsorted(history.windows, moment, side="right")) - 1
-            before = (
-                f"never seen in the {counted(past, 'window')} before" if past > 1 else "never seen before"
-            )
             what = "warns" if windows.vocabulary[code].severity >= WARNING else "is new"
-            text = f"{name} {what}{_often(len(places))}; {before if past > 0 else _BEGINS}"
+            text = f"{name} {what}{_often(len(places))}; {_unseen(history, moment)}"
         events = tuple(int(place) for place in places[:EVIDENCE])
         return Contribution(
             float(-np.log(min(judged.ratios[found] * self.need, 1.0))),
@@ -188,7 +184,6 @@ def _pairs(windows: Windows, moments: Moments, wanted: NDArray[np.bool_]) -> tup
     return keys // width, keys % width, earliest
 
 
-_BEGINS: Final = "the log begins with it"
 _LINE_CLOCK_ENDS: Final = 10**14  # moments below it (before March 1973) were made from line numbers
 
 
@@ -198,12 +193,11 @@ def _often(lines: int) -> str:
 
 def _before(windows: Windows, row: int, history: History, code: int, moment: int) -> str:
     """What is known of the error, in the service of the window, at this moment."""
-    past = int(np.searchsorted(history.windows, moment, side="right")) - 1
     if moment <= history.first[code]:
-        return "never seen before" if past > 0 else _BEGINS
+        return _unseen(history, moment)
     mine = history.kinds == kinds_of(sites_of(windows.take([row])), np.array([code]))
     if not (history.starts[mine] < moment).any():
-        return f"never seen in {windows.table['service'][row]} before"
+        return _unseen(history, moment, f" in {windows.table['service'][row]}")
     slots = history.slots[mine]
     slots = slots[slots < moment // SLOT]
     if not len(slots):
@@ -217,6 +211,16 @@ def _before(windows: Windows, row: int, history: History, code: int, moment: int
         return f"it has gone on for about {_spanned(moment // SLOT - int(opens))}"
     ago = _spanned(moment // SLOT - int(slots[-1]))
     return f"it came on {on} before, {'the last ' if occasions > 1 else ''}about {ago} ago"
+
+
+def _unseen(history: History, moment: int, where: str = "") -> str:
+    """That something was never seen, and in how much: a running watch remembers only so far back."""
+    past = int(np.searchsorted(history.windows, moment, side="right")) - 1
+    if past <= 0:
+        return "the log begins with it"
+    if moment <= _LINE_CLOCK_ENDS:
+        return f"never seen{where} in the {counted(past, 'window')} before"
+    return f"never seen{where} in the {duration((moment - int(history.windows[0])) / 1e6)} before"
 
 
 def _spanned(slots: int) -> str:
