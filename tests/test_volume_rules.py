@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from logad.contracts import PartConfig
 from logad.detectors._ages import Course, ages_of
 from logad.detectors._baseline import Counts, learned
+from logad.detectors._partners import Table, out_of_step, partners_of
 from logad.detectors._sums import Recent, sums
 from logad.detectors.new_template import NewTemplate
 from logad.detectors.volume import Volume
@@ -130,6 +131,59 @@ def test_a_step_that_stays_behind_its_partner_is_found_in_the_first_window():
     found = alarms(fitted(), shop(20, begin=4 * DAY, unanswered=[4 * DAY + 5, 4 * DAY + 6]))
     assert [window for window, _ in found] == [4 * DAY + 5, 4 * DAY + 6]
     assert all(text.startswith("'answered' came ") and "; beside 'r" in text for _, text in found)
+
+
+def test_a_template_that_outruns_its_partners_is_blamed_and_one_that_is_gone_with_a_partner_is_missed():
+    twice = windows_of(
+        [[REQUEST, ROUTED, *[ANSWERED] * (12 if window == 7 else 1)] * 6 for window in range(60)],
+        kind=WindowKind.TIME,
+        services=["api"] * 60,
+        starts=[window * 300.0 for window in range(60)],
+        vocabulary=VOCABULARY,
+    )
+    partners = partners_of(tables(twice))
+    assert sorted(zip(partners.series.tolist(), partners.beside.tolist(), strict=True)) == [
+        (one, other) for one in range(3) for other in range(3) if one != other
+    ]  # though one window in sixty says otherwise
+    more = [
+        (found.rows.tolist(), found.values.tolist())
+        for found in out_of_step(partners, tables(twice), more=True)
+    ]
+    assert more == [([7, 7], [72, 72])]
+    gone = tables(twice)[0]
+    gone.counts[9, [REQUEST, ROUTED]] = 0
+    assert {
+        int(series)
+        for found in out_of_step(partners, [gone], more=True)
+        for series in found.series[found.rows == 9]
+    } == {ANSWERED}
+
+
+def tables(windows):
+    counts = np.zeros((len(windows), 3), dtype=np.int64)
+    np.add.at(counts, (windows.owner, windows.events), 1)
+    return [Table(np.arange(3), np.arange(len(windows)), counts)]
+
+
+def test_a_silence_of_what_is_hardly_ever_silent_is_found_beside_others_like_it():
+    holes = [100, 101, 102, 300, 301, 302, 500, 501, 502]
+    rng = np.random.default_rng(3)
+    windows = windows_of(
+        [[] if window in holes else [REQUEST] * 9 for window in range(600)],
+        kind=WindowKind.TIME,
+        times=[
+            [] if window in holes else (window * 300.0 + np.sort(rng.uniform(0, 300, 9))).tolist()
+            for window in range(600)
+        ],
+        services=["api"] * 600,
+        starts=[window * 300.0 for window in range(600)],
+        vocabulary=VOCABULARY,
+    )
+    detector = Volume(PartConfig()).fit(windows)
+    found = np.flatnonzero(detector.tail_probabilities(windows) < detector.need)
+    assert set(found.tolist()) >= {102, 302, 502}
+    assert set(found.tolist()) <= set(holes)
+    assert "silent for 1" in detector.explain(windows, 302)[0].text
 
 
 def test_a_new_job_is_no_burst_when_it_first_comes_and_the_same_of_a_known_line_is():

@@ -72,7 +72,7 @@ def partners_of(tables: Iterable[Table]) -> Partners:
         x = table.counts[:, often].astype(np.float64)
         alike = _alike(x)
         for mine in range(len(often)):
-            candidates = np.argsort(-alike[mine], kind="stable")[:MATES]
+            candidates = np.argsort(-alike[mine], kind="stable")[: min(MATES, len(often) - 1)]
             for other in candidates.tolist():
                 spread, ratio = _closeness(x[:, mine], x[:, other])
                 if spread >= CLOSE:
