@@ -218,8 +218,8 @@ def _names(values: Floats) -> bool:
     if len(some) < FEWEST or not mostly or (different != np.round(different)).any():
         return False
     low, high = np.quantile(some, (0.02, 0.98))
-    if some.max() > _LARGE or high <= low:
-        return bool(some.max() > _LARGE)
+    if high > _LARGE or high <= low:
+        return bool(high > _LARGE)
     inside = np.sort(some[(some >= low) & (some <= high)])
     even = (inside - low) / (high - low)
     return bool(np.abs(even - np.linspace(0, 1, len(even))).max() < _EVEN)
