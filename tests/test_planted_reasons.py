@@ -79,24 +79,22 @@ def shop(tmp_path_factory):
         return log_of(some, tmp_path_factory.mktemp("shop"), window="1m")
 
 
-def right(told, *, caught, types, evidence=True, beside=0.0):
+def right(told, *, caught, types, evidence=True):
     """Whether at least so many plants were caught, and their first reasons name, count and prove them.
 
-    Up to a share `beside` may be named elsewhere in the sentence. What is missing has no lines to prove it.
+    What is missing has no lines to prove it.
     """
     found = [(verdict, templates) for verdict, templates in told if verdict is not None]
-    elsewhere = 0
     for verdict, templates in found:
         reason = verdict.reasons[0]
         print(f"[{reason.detector}, {reason.type}] {reason.text} ({reason.expected} -> {reason.actual})")
-        elsewhere += bool(templates) and reason.template_id not in {each.template_id for each in templates}
+        assert not templates or reason.template_id in {each.template_id for each in templates}
         assert reason.type in types
         assert reason.expected
         assert reason.actual
         assert reason.expected != reason.actual
         assert reason.evidence or not evidence
     assert len(found) >= caught * len(told) > 0
-    assert elsewhere <= beside * len(found)
     return True
 
 
@@ -126,10 +124,25 @@ def test_an_event_that_comes_too_often(blocks):
     )
 
 
-@undecided(WindowKind.SESSION, "order", "rare_sequences")
+@undecided(WindowKind.SESSION, "order")
 def test_two_events_in_an_order_that_never_was(blocks):
-    told = blocks.told(blocks.planted("swapped order", SUBTLE))
-    assert right(told, caught=0.5, types={AnomalyType.COLLECTIVE})
+    told = blocks.told(exchanged(blocks.windows))
+    assert right(told, caught=0.8, types={AnomalyType.COLLECTIVE})
+
+
+def exchanged(windows):
+    """In some sessions the first of what has been received and the allocation stand in each other's place."""
+    (received,) = (each.code for each in windows.vocabulary if each.text.startswith("PacketResponder"))
+    (allocated,) = (each.code for each in windows.vocabulary if "NameSystem.allocateBlock" in each.text)
+    rewriter, plants = Rewriter(windows), []
+    for row in range(410, 410 + 40 * WANTED, 40):
+        own = rewriter.content(row)
+        order = np.arange(len(own))
+        places = [int(np.argmax(own.codes == code)) for code in (received, allocated)]
+        order[places] = places[::-1]
+        rewriter.put(row, replace(own.take(order), times=own.times))
+        plants.append(Plant((row,), frozenset([received, allocated])))
+    return Planted(rewriter.windows(), tuple(plants))
 
 
 def test_a_burst(minutes):
@@ -172,5 +185,20 @@ def late_steps(windows):
 
 
 def test_a_step_without_its_partner(shop):
-    told = shop.told(shop.planted("missing event", SUBTLE))
-    assert right(told, caught=0.25, types={AnomalyType.COLLECTIVE}, evidence=False, beside=1.0)
+    told = shop.told(left_alone(shop.windows))
+    assert right(told, caught=0.6, types={AnomalyType.COLLECTIVE}, evidence=False)
+
+
+def left_alone(windows):
+    """In some busy minutes the orders of an account are asked for, and none is told."""
+    (asked,) = (each.code for each in windows.vocabulary if each.text.startswith("[Check Security]"))
+    (answered,) = (
+        each.code for each in windows.vocabulary if each.text.startswith("[Get Order Info For Sec")
+    )
+    rewriter, plants = Rewriter(windows), []
+    busy = np.bincount(windows.owner[windows.events == asked], minlength=len(windows))
+    for row in np.argsort(-busy, kind="stable")[:WANTED].tolist():
+        own = rewriter.content(row)
+        rewriter.put(row, own.take(np.flatnonzero(own.codes != answered)))
+        plants.append(Plant((row,), frozenset([asked, answered])))
+    return Planted(rewriter.windows(), tuple(plants))
