@@ -1,14 +1,13 @@
 """Finds windows in which a service writes far more or fewer lines than it usually does, or none."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import ClassVar, Final, Self
 
 import numpy as np
 
 from logad.contracts import Detector, PartConfig, Scores, State
 from logad.detectors import _orders, _partners, _periods, _sums
-from logad.detectors._ages import AGE, Ages, Course, ages_of, young
+from logad.detectors._ages import Ages, Course, ages_of
 from logad.detectors._baseline import HOURS, Baseline, Counts, Floats, Ints, learned
 from logad.detectors._coverage import Coverage
 from logad.detectors._findings import (
@@ -21,7 +20,6 @@ from logad.detectors._findings import (
     SILENT,
     SUM,
     UP,
-    Flags,
     Found,
     Judged,
     comes_back,
@@ -32,19 +30,14 @@ from logad.detectors._seen import Names, Seen
 from logad.detectors._silence import Course as Stillness
 from logad.detectors._silence import Gaps, gaps_of, silences
 from logad.detectors._telling import Finding, told
+from logad.detectors._usual import Usual, counts_of, tables
 from logad.types import Contribution, WindowKind
 from logad.windows import Windows
 
-RATIO: Final = 2.0  # less than twice, or more than half, is never strange
-EXCESS: Final = 8  # lines too many or missing, at least
-GRAVE_EXCESS: Final = 4  # the same where the template warns
-SUM_EXCESS: Final = 5  # the same of a sum ...
-GRAVE_SUM_EXCESS: Final = 3  # ... where the template warns
 SUSPICIOUS: Final = 6.0  # -ln p above which a gated count is an episode that may come back
 OVERDUE_TAIL: Final = (
     0.25  # of what is needed: how probable it is that something regular is overdue by chance
 )
-_HOUR: Final = 3_600_000_000  # microseconds
 SIDES: Final = {UP: "up", DOWN: "down", SUM: "sum", PARTNER: "behind", BEYOND: "beyond"}
 
 
@@ -55,7 +48,7 @@ class Volume(Detector):
     recalibrated by peaks over threshold on the fitted windows (Siffer et al. 2017); what comes seldom is
     judged by its sum over the last hour too. A silence is weighed by the lines that should have come, and a
     line that comes at regular times is overdue when it stays out for much longer than it ever did. Templates
-    that keep step are held to it, and so is the order of steps. Tails are multiplied by the number of series
+    that keep step are held to it, whichever of them comes too often or too seldom, and so is the order of steps. Tails are multiplied by the number of series
     (Bonferroni). What comes back at the same time of another day, or twice at any time, is not strange, and
     neither are the first two hours of a template that merely informs: it is new. Where nobody wrote anything
     for a part of a span (a log begins, ends or stops), no lines are missing from it: that is for silence.
@@ -100,8 +93,8 @@ class Volume(Detector):
         self._orders = _orders.orders_of(seen, self._steps(seen))
         self._partners = _partners.partners_of(self._tables(seen))
         self._recent = _sums.Recent.none()
-        found = {side: self._standing_out(seen, side) for side in SIDES}
-        self._recent = self._recent.joined(_counts(seen)).last(seen.ends, self._span)
+        found = {side: self._usual().standing_out(seen, side) for side in SIDES}
+        self._recent = self._recent.joined(counts_of(seen)).last(seen.ends, self._span)
         for side in SIDES:
             self._rate[side] = exceedances(found[side], len(names.keys), self._ages.windows.sum(axis=1))
             self._past[side] = self._episodes(seen, found[side], side)
@@ -111,9 +104,9 @@ class Volume(Detector):
         """Keep their episodes and silences; level and rhythm are learned at `fit` alone."""
         seen = Seen.of(windows, self._names)
         for side in SIDES:
-            episodes = self._episodes(seen, self._standing_out(seen, side), side)
+            episodes = self._episodes(seen, self._usual().standing_out(seen, side), side)
             self._past[side] = np.concatenate([self._past[side], episodes], axis=1)
-        self._recent = self._recent.joined(_counts(seen)).last(seen.ends, self._span)
+        self._recent = self._recent.joined(counts_of(seen)).last(seen.ends, self._span)
         self._periods = _periods.followed(self._periods, self._lines(seen))[0]
         self._since, self._memo = self._since.joined(Stillness.of(windows, seen.service)), None
 
@@ -189,12 +182,12 @@ class Volume(Detector):
 
     def _judge(self, windows: Windows) -> Judged:
         seen = Seen.of(windows, self._names)
-        familiar = self._familiar(seen)
+        familiar = self._usual().familiar(seen)
         parts = [self._silent(seen), self._overdue(seen), self._disordered(seen)]
         span = min(self._span, _span(seen.ends))
         for side in SIDES:
-            found = self._standing_out(familiar if side in {UP, SUM} else seen, side)
-            chosen = self._gated(seen, found, side)
+            found = self._usual().standing_out(familiar if side in {UP, SUM} else seen, side)
+            chosen = self._usual().gated(seen, found, side)
             episodes = chosen & (found.surprise > SUSPICIOUS)
             tails = self._tails(found, side)
             for place in np.flatnonzero(chosen & (tails < self.need)):
@@ -205,70 +198,16 @@ class Volume(Detector):
 
     # What comes more or less often than usual -------------------------------------------------------
 
-    def _standing_out(self, seen: Seen, side: int) -> Found:
-        """Counts more than 1.5 standard deviations off on one side, with their surprise."""
-        if side == SUM:
-            return self._sums_standing_out(seen)
-        if side in {PARTNER, BEYOND}:
-            return self._out_of_step(seen, more=side == BEYOND)
-        rows, series, values = seen.rows, seen.series, seen.values
-        if side == DOWN:
-            rows, series, values = self._busy(seen)
-            covered = self._coverage.covers(seen.windows)[rows]
-            rows, series, values = rows[covered], series[covered], values[covered]
-        hours = seen.hours[rows]
-        means, wide = self._baseline.means[series, hours], 1.5 * self._baseline.deviation(series, hours)
-        off = values > means + wide if side == UP else (values < means - np.minimum(wide, means / RATIO))
-        off &= self._judgeable(seen)[series]
-        rows, series, values, hours, means = rows[off], series[off], values[off], hours[off], means[off]
-        surprise_of = self._baseline.surprise_above if side == UP else self._baseline.surprise_below
-        surprise = surprise_of(series, hours, values) if len(rows) else np.zeros(0)
-        return Found(rows, series, values, means, surprise, seen.ends[rows])
-
-    def _sums_standing_out(self, seen: Seen) -> Found:
-        """The same of sums over the last windows, where lines came in the last of them as in the others.
-
-        A series is expected as often as it usually comes beside the other lines of its service.
-        """
-        span, names = self._span, self._names
-        counts = self._recent.before(seen.ends, self._span).joined(_counts(seen))
-        often = _sums.widths(self._baseline.means.mean(axis=1))[seen.series]
-        chosen = (often > 0) & (self._ages.windows[seen.series].sum(axis=1) >= _sums.AGE)
-        rows, series, values, many = (part[chosen] for part in (seen.rows, seen.series, seen.values, often))
-        ends, hours, means = seen.ends[rows], seen.hours[rows], self._baseline.means
-        sums = _sums.sums(counts, series, ends, many, span)
-        last = _sums.sums(counts, series, ends, np.minimum(many, _sums.LAST), span)
-        totals = names.totals[names.owners[series]]
-        begun = (hours - many * span // _HOUR) % HOURS
-        mean, whole = ((means[each, hours] + means[each, begun]) / 2 for each in (series, totals))
-        others = _sums.sums(counts, totals, ends, many, span) - sums
-        usual = mean * many * np.where(series == totals, 1.0, _sums.beside(others, (whole - mean) * many))
-        off = (values * many >= _sums.NOW * usual) & (sums > RATIO * usual)
-        off &= last * many >= sums * _sums.LAST / 2
-        rows, series, sums, usual, hours = rows[off], series[off], sums[off], usual[off], hours[off]
-        nats = _sums.surprise(sums, usual, self._baseline.phi[series, hours]) if len(rows) else usual
-        return Found(rows, series, sums, usual, nats, seen.ends[rows])
-
-    def _judgeable(self, seen: Seen) -> Flags:
-        """Of which series enough windows were seen; of new ones that warn a few will do."""
-        windows = self._ages.windows.sum(axis=1)
-        known = windows[self._names.totals][self._names.owners] >= AGE
-        judgeable: Flags = known & ((windows >= AGE) | self._names.grave(seen.windows))
-        return judgeable
-
-    def _busy(self, seen: Seen) -> tuple[Ints, Ints, Ints]:
-        """Counts, zeros included, of the series busy enough that lines can be missing."""
-        busy = np.flatnonzero(self._baseline.means.max(axis=1, initial=0) >= EXCESS)
-        owners = self._names.owners[busy]
-        parts: list[tuple[Ints, Ints, Ints]] = []
-        for number_of_service in np.unique(owners):
-            columns = busy[owners == number_of_service]
-            places, dense = seen.table(columns)
-            parts.append((np.repeat(places, len(columns)), np.tile(columns, len(places)), dense.ravel()))
-        if not parts:
-            return seen.rows[:0], seen.series[:0], seen.values[:0]
-        rows, series, values = (np.concatenate([part[place] for part in parts]) for place in range(3))
-        return rows, series, values
+    def _usual(self) -> Usual:
+        return Usual(
+            self._names,
+            self._ages,
+            self._baseline,
+            self._coverage,
+            self._recent,
+            self._partners,
+            self._span,
+        )
 
     def _tails(self, found: Found, side: int) -> Floats:
         """Surprise as a probability among all series, recalibrated by the exceedances at fit."""
@@ -281,39 +220,9 @@ class Volume(Detector):
         tails: Floats = np.clip(tests * np.exp(-nats), 1e-300, 1.0)
         return tails
 
-    def _gated(self, seen: Seen, found: Found, side: int) -> Flags:
-        """Whether a count is far enough off in lines and as a ratio to be worth a word."""
-        if side in {PARTNER, BEYOND}:  # that is how they were found
-            return np.ones(len(found.rows), dtype=np.bool_)
-        if side == DOWN:
-            missing: Flags = found.means - found.values >= EXCESS
-            return missing & (found.values * RATIO <= found.means)
-        usual, grave_one = (SUM_EXCESS, GRAVE_SUM_EXCESS) if side == SUM else (EXCESS, GRAVE_EXCESS)
-        least = np.where(self._names.grave(seen.windows)[found.series], grave_one, usual)
-        excess: Flags = found.values - found.means >= least
-        return excess & (found.values >= RATIO * found.means)
-
-    def _familiar(self, seen: Seen) -> Seen:
-        """What is seen without what is new: templates that inform, in their first two hours."""
-        births, ends = self._ages.births, seen.ends[seen.windows.owner]
-        unsettled = births > np.iinfo(np.int64).min
-        unsettled &= self._ages.windows.sum(axis=1) < AGE
-        fresh = seen.lines < 0
-        if len(births):
-            fresh |= unsettled[seen.lines] | young(births[seen.lines], ends, self._span)
-        lines = np.bincount(seen.windows.owner[fresh], minlength=len(seen.ends))[seen.rows]
-        total = self._names.codes[seen.series] == self._names.width
-        values = np.where(total, seen.values - lines, seen.values)
-        unknown = (
-            young(births[seen.series], seen.ends[seen.rows], self._span)
-            & ~self._names.grave(seen.windows)[seen.series]
-        )
-        kept = (values > 0) & (total | ~unknown)
-        return replace(seen, rows=seen.rows[kept], series=seen.series[kept], values=values[kept])
-
     def _episodes(self, seen: Seen, found: Found, side: int) -> Floats:
         """What stands out enough to be remembered: series, time, value and strength."""
-        notable = self._gated(seen, found, side) & (found.surprise > SUSPICIOUS)
+        notable = self._usual().gated(seen, found, side) & (found.surprise > SUSPICIOUS)
         columns = (found.series, found.times, found.values, found.strength(side))
         return np.stack([column[notable] for column in columns]).astype(np.float64)
 
@@ -346,26 +255,6 @@ class Volume(Detector):
         series = self._names.totals[seen.service[rows]] if len(rows) else rows
         return Judged(rows, series, np.full(len(rows), ORDER), strange.astype(np.float64), usual, tails)
 
-    def _out_of_step(self, seen: Seen, *, more: bool) -> Found:
-        """Templates that come more often than their partner says, or less often."""
-        chosen = np.union1d(self._partners.series, self._partners.beside)
-        covered = self._coverage.covers(seen.windows)
-        parts = [Found.none()]
-        for found in _partners.out_of_step(self._partners, _tables(seen, chosen), more=more):
-            kept = covered[found.rows]
-            rows = found.rows[kept]
-            parts.append(
-                Found(
-                    rows,
-                    found.series[kept],
-                    found.values[kept],
-                    found.expected[kept],
-                    found.surprise[kept],
-                    seen.ends[rows],
-                )
-            )
-        return Found.joined(parts)
-
     def _lines(self, seen: Seen) -> "_periods.Lines":
         covered = self._coverage.covers(seen.windows)
         return _periods.Lines(seen.windows, seen.lines, seen.service, self._names.owners, covered)
@@ -377,7 +266,7 @@ class Volume(Detector):
         """The counts of those series of each service that come in enough windows, the totals left out."""
         filled = np.bincount(seen.series, minlength=len(self._names.keys))
         often = (filled >= _partners.WINDOWS) & (self._names.codes < self._names.width)
-        return _tables(seen, np.flatnonzero(often))
+        return tables(seen, np.flatnonzero(often))
 
     def _finding(self, windows: Windows, judged: Judged, place: int) -> Finding:
         row, series = int(judged.rows[place]), int(judged.series[place])
@@ -413,19 +302,9 @@ class Volume(Detector):
         return int(beside[np.argmin(np.abs(expected - judged.means[place]))])
 
 
-def _counts(seen: Seen) -> _sums.Recent:
-    return _sums.Recent(seen.series, seen.ends[seen.rows], seen.values)
-
-
 def _span(ends: Ints) -> int:
     """The shortest time between the ends of two windows; a day where there is but one."""
     return int(np.min(np.diff(np.unique(ends)), initial=DAY))
-
-
-def _tables(seen: Seen, chosen: Ints) -> Iterator[_partners.Table]:
-    owners = seen.names.owners[chosen]
-    for number in np.unique(owners):
-        yield _partners.Table(chosen[owners == number], *seen.table(chosen[owners == number]))
 
 
 def _blamed(judged: Judged, places: Ints) -> Ints:
@@ -436,4 +315,5 @@ def _blamed(judged: Judged, places: Ints) -> Ints:
     worst = mates & (many == many[mates].max(initial=0))
     if (found[worst] == PARTNER).any():
         worst &= found == PARTNER
-    return places[~mates | worst]
+    blamed: Ints = places[~mates | worst]
+    return blamed
