@@ -11,14 +11,17 @@ from logad.durations import format_duration
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import NO_TIME, Windows
 
-FEWEST: Final = 200  # sessions that show what a step usually takes: two of them beyond the quantile
+FEWEST: Final = 50  # sessions that show what a step usually takes
+SURE: Final = (
+    200  # sessions of which two lie beyond the quantile: from fewer only the strangest steps are flagged
+)
 LEAST_SPREAD: Final = 0.3  # of the logarithm: a third more or less is no news, however regular a step is
 LEAST_SECONDS: Final = 0.05  # added to each wait: what takes less than this is never long
 QUANTILE: Final = 0.99  # beyond it a tail is fitted
 _NORMAL: Final = 2.326  # that quantile of a normal distribution, in standard deviations
 LEAST_EXCESS: Final = 0.6
 """Of the logarithm: no tail is lighter than one where ten times as long comes once for every fifty. Chosen,
-like FEWEST, on the first half in time of HDFS 2 %: learned from its beginning or from a few hundred sessions,
+like SURE, on the first half in time of HDFS 2 %: learned from its beginning or from a few hundred sessions,
 lighter tails flagged up to 3 % of what came later, when the same steps were slow for a while."""
 PRIOR: Final = 20  # exceedances of all steps together that a step's own are worth
 FALSE: Final = 1e-5  # of sessions; none of the first half in time of HDFS 2 % (5,426) is stranger
@@ -84,8 +87,8 @@ class Durations(Detector):
 
     @property
     def need(self) -> float:
-        """The share of sessions that may be flagged: one in as many as twenty times those learned from."""
-        return max(FALSE, 1 / (20 * max(self._sessions, 1)))
+        """The share of sessions that may be flagged: one in twenty times those learned from, if these are many."""
+        return max(FALSE, 1 / (20 * self._sessions)) if self._sessions >= SURE else FALSE
 
     def score(self, windows: Windows) -> Scores:
         """-ln of the tail probability of the session's strangest step; 0 where none is long."""
