@@ -48,8 +48,9 @@ class Volume(Detector):
     recalibrated by peaks over threshold on the fitted windows (Siffer et al. 2017); what comes seldom is
     judged by its sum over the last hour too. A silence is weighed by the lines that should have come, and a
     line that comes at regular times is overdue when it stays out for much longer than it ever did. Templates
-    that keep step are held to it, whichever of them comes too often or too seldom, and so is the order of steps. Tails are multiplied by the number of series
-    (Bonferroni). What comes back at the same time of another day, or twice at any time, is not strange, and
+    that keep step are held to it, whichever of them comes too often or too seldom, and so is the order of
+    steps. Tails are multiplied by the number of series (Bonferroni). What comes back at the same time of
+    another day, or twice at any time, is not strange (but partners are held to it all the same), and
     neither are the first two hours of a template that merely informs: it is new. Where nobody wrote anything
     for a part of a span (a log begins, ends or stops), no lines are missing from it: that is for silence.
     """
