@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logad.detectors.durations import FEWEST, Durations
+from logad.detectors.durations import FALSE, FEWEST, SURE, Durations
 from logad.judge import learn
 from logad.testing.samples import windows_of
 from logad.types import WindowKind
@@ -94,3 +94,16 @@ def test_where_the_clock_tells_whole_seconds_one_more_is_nothing():
     windows = sessions(waits)
     detector = fitted(windows)
     assert detector.tail_probabilities(windows).min() > detector.need
+
+
+def test_few_sessions_flag_only_what_is_far_stranger():
+    few, enough = fitted(sessions(lognormal(SURE - 1))), fitted(sessions(lognormal(SURE)))
+    assert few.need == FALSE
+    assert enough.need == pytest.approx(1 / (20 * SURE))
+
+
+def test_a_tail_is_never_lighter_than_ten_times_as_long_once_for_every_fifty():
+    waits = np.full((400, 3), 10.0)
+    detector = fitted(sessions(waits))
+    far, farther = (detector.tail_probabilities(sessions(waits * factor))[0] for factor in (10.0, 100.0))
+    assert 45 < far / farther < 50

@@ -12,9 +12,7 @@ from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import NO_TIME, Windows
 
 FEWEST: Final = 50  # sessions that show what a step usually takes
-SURE: Final = (
-    200  # sessions of which two lie beyond the quantile: from fewer only the strangest steps are flagged
-)
+SURE: Final = 300  # sessions of which three lie beyond the quantile; fewer flag only the strangest
 LEAST_SPREAD: Final = 0.3  # of the logarithm: a third more or less is no news, however regular a step is
 LEAST_SECONDS: Final = 0.05  # added to each wait: what takes less than this is never long
 QUANTILE: Final = 0.99  # beyond it a tail is fitted
@@ -87,7 +85,7 @@ class Durations(Detector):
 
     @property
     def need(self) -> float:
-        """The share of sessions that may be flagged: one in twenty times those learned from, if these are many."""
+        """The share of sessions that may be flagged: one in twenty times those learned from; of few, less."""
         return max(FALSE, 1 / (20 * self._sessions)) if self._sessions >= SURE else FALSE
 
     def score(self, windows: Windows) -> Scores:
