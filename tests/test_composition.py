@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logad.detectors._far_tail import FarTail
+from logad.detectors._pauses import Pauses
 from logad.detectors.composition import Composition
 from logad.types import AnomalyType, WindowKind
 from logad.windows import NO_TIME, Windows
@@ -161,7 +162,11 @@ def test_what_is_larger_is_never_more_probable(values):
 def test_pauses_of_another_sort_are_no_outliers():
     seconds = np.random.default_rng(1).exponential(1.0, 400 * SIZE)
     seconds[30 * SIZE + 20 :: 20 * SIZE] = 4_000.0  # a break in one window of twenty
-    assert len(flagged(windows(codes_of(400), seconds))) <= 4
+    judged = windows(codes_of(400), seconds)
+    assert len(flagged(judged)) <= 4
+    nats, _ = Pauses.of(judged).surprise(np.array([4_000.0, 400_000.0]))
+    assert nats[0] == 0
+    assert nats[1] > 0
 
 
 def test_several_pauses_alike_do_not_hide_each_other():
