@@ -4,15 +4,19 @@ from typing import Final
 
 from logad.windows import Windows
 
-_LONGEST: Final = 90  # characters of a template that a sentence can bear
+_LONGEST: Final = 125  # characters of a template that a sentence can bear ...
+_END: Final = 50  # ... so many of them from its end
 
 
 def quoted(windows: Windows, code: int) -> str:
-    """The template's text in quotes, cut where a sentence could not bear more."""
+    """The template's text in quotes, cut in the middle where a sentence could not bear more."""
     if code >= len(windows.vocabulary):
         return f"'template {code}'"
     text = windows.vocabulary[code].text
-    return f"'{text}'" if len(text) <= _LONGEST else f"'{text[: _LONGEST - 1]}…'"
+    if len(text) <= _LONGEST:
+        return f"'{text}'"
+    begin, end = text[: _LONGEST - _END], text[-_END:]  # what went wrong often comes last
+    return f"'{begin.rpartition(' ')[0] or begin} … {end.partition(' ')[2] or end}'"
 
 
 def number(value: float) -> str:
