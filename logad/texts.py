@@ -88,7 +88,7 @@ class Texts:
         def read(part: tuple[_Piece, slice, int]) -> NDArray[np.int64]:
             piece, here, first = part
             unread = piece.read(gauges, places[here] - first, told[here], found[here])
-            return np.add(unread, here.start, dtype=np.int64)
+            return (unread + here.start).astype(np.int64)
 
         with ThreadPoolExecutor(THREADS) as threads:
             slow = np.concatenate(list(threads.map(read, parts)))
