@@ -88,7 +88,8 @@ class Texts:
         def read(part: tuple[_Piece, slice, int]) -> NDArray[np.int64]:
             piece, here, first = part
             unread = piece.read(gauges, places[here] - first, told[here], found[here])
-            return (unread + here.start).astype(np.int64)
+            unread += here.start
+            return unread
 
         with ThreadPoolExecutor(THREADS) as threads:
             slow = np.concatenate(list(threads.map(read, parts)))
