@@ -6,6 +6,11 @@ A shop of nine services and about seventy kinds of lines, 9 to 21 days, 1 to 3 m
 rhythm of day and week, drift, a deploy, nightly and weekly jobs. Seventeen kinds of trouble are planted once
 each. Its raw lines go through `logad.backtest` with its defaults, in windows of five minutes. Everything is
 generated from the seed; nothing is known to the product but the lines. Seeds 0-3 are for development.
+
+Seeds 0-3, rules of `volume` left out, judged by it and `new_template` alone: caught of 68 (8 slow ones are
+for the values), false windows a day after day 3 and before. All rules 59; .12, 2.33. Without single counts
+above the usual 59; .04, 2.08; below 59; sums 53; silence 51; what is overdue 55; order 55; partners 53 (the
+false windows as with all). Single counts below the usual find nothing there that others do not.
 """
 
 import argparse
