@@ -19,6 +19,9 @@ Group = tuple[int, ...]
 BUDGET: Final = 0.001  # share of baseline sessions that may so alarm ...
 BUDGET_SESSIONS: Final = 3  # ... or so many sessions, if those are no more than ...
 BUDGET_AT_MOST: Final = 0.01  # ... this share
+CLASS: Final = (
+    100  # sessions that tell one count from others where it varies; from HDFS 2 %, first half
+)
 PAIRED: Final = 150  # templates, the most varied ones, whose pairs are facts
 _ROWS: Final = 2000  # distinct vectors checked at a time, to bound memory
 
@@ -44,7 +47,7 @@ class CleanBaseline(Detector):
     def fit(self, windows: Windows) -> Self:
         """Choose the groups and remember their facts."""
         distinct = windows.distinct
-        self.alike = _alike(binned(distinct.counts))
+        self.alike = _alike(binned(distinct.counts), distinct.weights)
         values, first = np.unique(self._values(distinct.counts), axis=0, return_inverse=True)
         weights = np.bincount(first.ravel(), distinct.weights, len(values)).astype(np.int64)
         self.templates = values.shape[1]
@@ -162,16 +165,25 @@ def _odd(group: Group, counts: NDArray[np.int64]) -> int:
     return next((code for code in group if not counts[code]), group[0])
 
 
-def _alike(values: NDArray[np.int8]) -> NDArray[np.int8]:
-    """The value that stands for each of a template's: where three or more come, any up to twice the highest.
+def _alike(values: NDArray[np.int8], weights: NDArray[np.int64]) -> NDArray[np.int8]:
+    """The value that stands for each of a template's: its least neighbour that tells as much.
 
-    What lies between counts that vary, or a little above them, is nothing new.
+    Where three or more come, neighbours stand for each other until CLASS sessions have one of them: what
+    lies between counts that vary, or up to twice the highest, is nothing new.
     """
     alike = np.tile(np.arange(VALUES, dtype=np.int8), (values.shape[1], 1))
     for code, column in enumerate(values.T):
-        seen = np.unique(column[column > 0])
-        if len(seen) >= FEWEST:
-            alike[code, 1 : doubled(int(seen[-1])) + 1] = 1
+        sessions = np.bincount(column, weights, minlength=VALUES)
+        seen = np.flatnonzero(sessions[1:]) + 1
+        if len(seen) < FEWEST:
+            continue
+        end, held = doubled(int(seen[-1])) + 1, 0
+        for value in range(end - 1, 0, -1):
+            held += sessions[value]
+            if held >= CLASS and sessions[1:value].sum() >= CLASS:
+                alike[code, value:end] = value
+                end, held = value, 0
+        alike[code, 1:end] = 1
     return alike
 
 
