@@ -90,6 +90,4 @@ def _place(verdict: Verdict) -> Place:
 def _places(windows: Windows) -> Iterable[Place]:
     table = windows.table
     starts = table["start"].dt.epoch("ms")
-    return zip(
-        table["service"], table["key"], starts, table["first_line"], table["revision"], strict=True
-    )
+    return zip(table["service"], table["key"], starts, table["first_line"], table["revision"], strict=True)

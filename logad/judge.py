@@ -21,9 +21,9 @@ from logad.types import Contribution, Reason, Verdict, WindowKind, WindowRef
 from logad.windows import Windows
 
 DETECTORS: Final[Mapping[WindowKind, tuple[str, ...]]] = {
-    WindowKind.SESSION: ("normal_core", "durations", "invariants", "rare_sequences", "pca"),
-    WindowKind.TIME: ("new_template", "volume", "invariants", "pca"),
-    WindowKind.RECORDS: ("new_template", "pca"),
+    WindowKind.SESSION: ("normal_core", "durations", "order", "parameter_values", "invariants"),
+    WindowKind.TIME: ("new_template", "volume", "parameter_values", "invariants"),
+    WindowKind.RECORDS: ("new_template", "composition", "parameter_values"),
 }
 """The detectors that judge each kind of window unless the configuration names others."""
 
@@ -31,9 +31,9 @@ TRUSTED: Final[Mapping[str, str]] = {"normal_core": "clean_baseline"}
 """What takes the place of a detector when a person vouches for what is learned from."""
 
 DECIDING: Final[Mapping[WindowKind, tuple[str, ...]]] = {
-    WindowKind.SESSION: ("normal_core", "clean_baseline", "durations"),
-    WindowKind.TIME: ("new_template", "volume"),
-    WindowKind.RECORDS: ("new_template",),
+    WindowKind.SESSION: ("normal_core", "clean_baseline", "durations", "order", "parameter_values"),
+    WindowKind.TIME: ("new_template", "volume", "parameter_values"),
+    WindowKind.RECORDS: ("new_template", "composition", "parameter_values"),
 }
 """The detectors whose opinion makes a window anomalous; the others only tell more about it."""
 

@@ -1,6 +1,5 @@
 """PCA, isolation forest and the clean baseline: planted anomalies outrank, and are told by their template."""
 
-
 import numpy as np
 import pytest
 from builders import vocabulary_of, windows_of

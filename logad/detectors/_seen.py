@@ -114,8 +114,8 @@ class Seen:
         known = [names.found(np.full(len(every), number), every) for number in range(len(names.services))]
         table = np.asarray([*known, np.full(len(every), -1)], dtype=np.int32)
         if (self.service == 0).all():
-            return table[0][windows.events]
-        return table[self.service[windows.owner], windows.events]
+            return np.asarray(table[0][windows.events])
+        return np.asarray(table[self.service[windows.owner], windows.events])
 
     def table(self, series: Ints) -> tuple[Ints, Ints]:
         """The windows of the service of these series, and their counts, zeros included."""

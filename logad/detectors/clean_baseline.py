@@ -19,9 +19,7 @@ Group = tuple[int, ...]
 BUDGET: Final = 0.001  # share of baseline sessions that may so alarm ...
 BUDGET_SESSIONS: Final = 3  # ... or so many sessions, if those are no more than ...
 BUDGET_AT_MOST: Final = 0.01  # ... this share
-CLASS: Final = (
-    100  # sessions that tell one count from others where it varies; from HDFS 2 %, first half
-)
+CLASS: Final = 100  # sessions that tell one count from others where it varies; from HDFS 2 %, first half
 PAIRED: Final = 150  # templates, the most varied ones, whose pairs are facts
 _ROWS: Final = 2000  # distinct vectors checked at a time, to bound memory
 
