@@ -22,7 +22,7 @@ from logad.windows import Windows
 
 DETECTORS: Final[Mapping[WindowKind, tuple[str, ...]]] = {
     WindowKind.SESSION: ("normal_core", "durations", "order", "parameter_values", "invariants"),
-    WindowKind.TIME: ("new_template", "volume", "parameter_values", "invariants"),
+    WindowKind.TIME: ("new_template", "volume", "parameter_values"),
     WindowKind.RECORDS: ("new_template", "composition", "parameter_values"),
 }
 """The detectors that judge each kind of window unless the configuration names others."""
@@ -103,13 +103,15 @@ class Judge:
         self.reference_windows = int(reference.sum())
         if not len(windows):
             return
-        normal = windows.take(np.flatnonzero(reference))
+        normal = windows if reference.all() else None
         built = _detectors(self.kind, self.config, self.seed)
         deciding = _deciding(self.kind, built)
         for name, detector in built.items():
             if hasattr(detector, "tail_probabilities"):  # it guards and calibrates itself
                 self._detectors[name] = detector.fit(windows)
             else:
+                if normal is None:
+                    normal = windows.take(np.flatnonzero(reference))
                 self._detectors[name] = detector.fit(normal)
                 scores = self._apart(name, normal) if name in deciding else detector.score(normal)
                 certain = scores > getattr(detector, "certain", np.inf)

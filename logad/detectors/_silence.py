@@ -12,6 +12,7 @@ from logad.windows import NO_TIME, Windows
 
 SECOND: Final = 1e6  # microseconds
 KEPT: Final = 8  # longest gaps kept of each service
+_BLOCK: Final = 1024  # gaps of which the longest is found first
 LONGER: Final = 1.5  # times the longest gap of the past, where others go on writing
 STEADY: Final = 0.97  # share of windows with a line from which a service counts as steady
 STEADY_DUE: Final = 20.0  # lines that must be overdue of a steady service ...
@@ -94,14 +95,15 @@ def gaps_of(windows: Windows, service: Ints, services: int) -> Gaps:
     for number in range(services):
         times = moments[number]
         silent = np.diff(times)
-        longest = _longest(silent)
+        rows = np.flatnonzero(service == number)
+        rank = 2 + int(UNUSUAL * len(rows))
+        order = _longest(silent, max(KEPT, rank))
+        longest = order[:KEPT]
         begins[number, : len(longest)] = times[longest]
         lengths[number, : len(longest)] = silent[longest] / SECOND
-        rows = np.flatnonzero(service == number)
         gone = sizes[rows] == 0
-        rank = 2 + int(UNUSUAL * len(rows))
         if len(silent) >= rank:
-            usual[number] = max(np.partition(silent, -rank)[-rank] / SECOND, _span(ends[rows]) / SECOND)
+            usual[number] = max(silent[order[rank - 1]], _span(ends[rows])) / SECOND
         last[number] = times[-1] if len(times) else 0
         ended[number], many[number] = ends[rows].max(initial=0), len(rows)
         filled[number] = 1 - gone.mean() if len(rows) else 1.0
@@ -136,12 +138,14 @@ def _by_service(windows: Windows, service: Ints, services: int) -> list[Ints]:
     return [part if (part[1:] >= part[:-1]).all() else np.sort(part) for part in parts]
 
 
-def _longest(silent: Ints) -> Ints:
-    """Where the KEPT longest stand, the longest first, of equal ones the earlier."""
+def _longest(silent: Ints, most: int) -> Ints:
+    """Where the `most` longest stand, the longest first, of equal ones the earlier."""
     chosen = np.arange(len(silent))
-    if len(silent) > KEPT:
-        chosen = np.flatnonzero(silent >= np.partition(silent, -KEPT)[-KEPT])
-    return chosen[np.argsort(-silent[chosen], kind="stable")[:KEPT]]
+    blocks = np.arange(0, len(silent), _BLOCK)
+    if len(blocks) > most:  # of the longest of each block as many are at least as long as the last one sought
+        longest = np.maximum.reduceat(silent, blocks)
+        chosen = np.flatnonzero(silent >= np.partition(longest, -most)[-most])
+    return chosen[np.argsort(-silent[chosen], kind="stable")[:most]]
 
 
 @dataclass(frozen=True, slots=True)

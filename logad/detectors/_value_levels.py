@@ -119,7 +119,7 @@ def learned(windows: Windows, ranges: Ranges, service: Ints) -> Levels:
     low, middle, high = (np.arcsinh(quantile / grain) for quantile in (low, middle, high))
     spread = np.maximum((high - low) / 2.56, LEAST_SPREAD)
     bare = replace(Levels.none(), keys=keys, grain=grain, middle=middle, spread=spread)
-    measured, within = _measured(windows, ranges, service, bare)
+    measured, within = _measured(windows, numbers, ranges, service, bare)
     kept = np.bincount(measured.series, minlength=len(keys)) >= AGE
     arrays = (keys[kept], grain[kept], middle[kept], spread[kept])
     bare, within = Levels(*arrays, within[kept], bare.start, bare.now), within[kept]
@@ -131,9 +131,12 @@ def learned(windows: Windows, ranges: Ranges, service: Ints) -> Levels:
     return levels.at(judged(levels, start, measured)[2])
 
 
-def measured(windows: Windows, ranges: Ranges, service: Ints, levels: Levels) -> Measured:
-    """The levels of known series in windows."""
-    return _measured(windows, ranges, service, levels)[0]
+def measured(windows: Windows, numbers: Numbers, ranges: Ranges, service: Ints, levels: Levels) -> Measured:
+    """The levels of known series in windows with these numbers."""
+    if not len(levels.keys):
+        nothing = np.zeros(0, dtype=np.int64)
+        return Measured(nothing, nothing, np.zeros(0), np.zeros(0))
+    return _measured(windows, numbers, ranges, service, levels)[0]
 
 
 def judged(levels: Levels, path: Path, measured: Measured) -> tuple[Floats, Floats, Path]:
@@ -191,9 +194,11 @@ def _keys(windows: Windows, ranges: Ranges, service: Ints, numbers: Numbers) -> 
     return keys
 
 
-def _measured(windows: Windows, ranges: Ranges, service: Ints, levels: Levels) -> tuple[Measured, Floats]:
+def _measured(
+    windows: Windows, numbers: Numbers, ranges: Ranges, service: Ints, levels: Levels
+) -> tuple[Measured, Floats]:
     """The levels of these windows, and the variance of numbers within windows by series."""
-    numbers, many = ranges.numbers(windows), len(levels.keys)
+    many = len(levels.keys)
     keys = _keys(windows, ranges, service, numbers)
     place = np.minimum(np.searchsorted(levels.keys, keys), max(many - 1, 0))
     known = np.flatnonzero(levels.keys[place] == keys if many else place < 0)

@@ -67,12 +67,13 @@ class NewTemplate(Detector):
         super().__init__(config, seed)
         self._past = History.none()
         self._known = self._past  # with what was judged since
+        self._held: Windows | None = None  # windows that are part of what is known
         self._memo: tuple[Windows, _Judged] | None = None
 
     def fit(self, windows: Windows) -> Self:
         """Remember each template's first moment, and the slots of time that hold warnings and errors."""
         self._past = self._known = History.of(windows)
-        self._memo = None
+        self._held, self._memo = windows, None
         return self
 
     def remember(self, windows: Windows) -> None:
@@ -106,7 +107,7 @@ class NewTemplate(Detector):
     def restore(self, state: State) -> Self:
         """Take back what `state` gave."""
         self._past = History.restored(state)
-        self._known, self._memo = self._past, None
+        self._known, self._held, self._memo = self._past, None, None
         return self
 
     def _judged(self, windows: Windows) -> _Judged:
@@ -117,7 +118,7 @@ class NewTemplate(Detector):
 
     def _judge(self, windows: Windows) -> _Judged:
         moments = moments_of(windows)
-        history = self._known.joined(History.of(windows))
+        history = self._known if windows is self._held else self._known.joined(History.of(windows))
         standing = _pairs(windows, moments, windows.alarming)
         kinds = kinds_of(sites_of(windows)[standing[0]], standing[1])
         present, filled = history.slots_before(kinds, standing[2])

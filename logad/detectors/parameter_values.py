@@ -12,7 +12,7 @@ from logad.detectors._findings import DAY, UP, Found, comes_back, exceedances, r
 from logad.detectors._phrases import counted, quoted
 from logad.detectors._seen import Names
 from logad.detectors._value_levels import Levels
-from logad.detectors._value_ranges import HIGH, Ranges
+from logad.detectors._value_ranges import HIGH, Numbers, Ranges
 from logad.detectors._value_texts import as_written
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import Windows
@@ -52,6 +52,16 @@ class _Findings(NamedTuple):
         return _Findings(*columns)
 
 
+class _Looked(NamedTuple):
+    """What windows tell: their numbers, and how each level stands to what was usual before it."""
+
+    numbers: Numbers
+    measured: _value_levels.Measured
+    off: Floats
+    nats: Floats
+    after: _value_levels.Path
+
+
 class ParameterValues(Detector):
     """Surprise, in nats, at the strangest number of a window, and in windows of time at the level of numbers.
 
@@ -80,6 +90,7 @@ class ParameterValues(Detector):
         self._levels = Levels.none()
         self._rate = np.zeros((0, 2))
         self._past = [np.zeros((4, 0)) for _ in KINDS]  # series, time, ratio, strength
+        self._looked: tuple[Windows, _Looked] | None = None
         self._memo: tuple[Windows, _Findings] | None = None
 
     @property
@@ -113,7 +124,7 @@ class ParameterValues(Detector):
             return
         self._keep(self._findings(windows))
         self._levels = self._levels.at(self._shifts(windows)[1])
-        self._memo = None
+        self._looked = self._memo = None
 
     def score(self, windows: Windows) -> Scores:
         """-ln of the tail probability, in nats."""
@@ -176,6 +187,18 @@ class ParameterValues(Detector):
             self._memo = (windows, found)
         return self._memo[1]
 
+    def _look(self, windows: Windows) -> _Looked:
+        """What the windows tell, and how far it is from what was usual; kept until more is known."""
+        if self._looked is None or self._looked[0] is not windows:
+            numbers = self._ranges.numbers(windows)
+            service = self._service(windows)
+            measured = _value_levels.measured(windows, numbers, self._ranges, service, self._levels)
+            early = bool(len(windows)) and _ends(windows).max() <= self._ended
+            path = self._levels.start if early else self._levels.now
+            told = _value_levels.judged(self._levels, path, measured)
+            self._looked = windows, _Looked(numbers, measured, *told)
+        return self._looked[1]
+
     def _findings(self, windows: Windows) -> _Findings:
         """Numbers and levels out of the ordinary, whether they come back or not."""
         parts = [self._numbers(windows)]
@@ -186,7 +209,7 @@ class ParameterValues(Detector):
 
     def _numbers(self, windows: Windows) -> _Findings:
         """The number of each window, series and side that is farthest beyond its range."""
-        far = self._ranges.far(self._ranges.numbers(windows))
+        far = self._ranges.far(self._look(windows).numbers)
         rows = windows.owner[far.events]
         order = np.lexsort((-far.nats, far.side, far.series, rows))
         same = (
@@ -208,9 +231,7 @@ class ParameterValues(Detector):
     def _shifts(self, windows: Windows) -> tuple[_Findings, _value_levels.Path]:
         """The level of each series in each window of time, and where they stand in the end."""
         ends = _ends(windows)
-        path = self._levels.start if ends.max() <= self._ended else self._levels.now
-        measured = _value_levels.measured(windows, self._ranges, self._service(windows), self._levels)
-        off, nats, after = _value_levels.judged(self._levels, path, measured)
+        _, measured, off, nats, after = self._look(windows)
         if len(self._rate):
             nats = recalibrated(nats, self._rate[measured.series])
         tails = np.clip(2.0 * len(self._levels.keys) * np.exp(-nats), 1e-300, 1.0)
