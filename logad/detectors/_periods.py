@@ -122,11 +122,17 @@ def followed(periods: Periods, lines: Lines) -> tuple[Periods, Overdue]:
     first, last = _heard(lines, starts, ends)
     dead = first == last
     parts, waits = [], []
+    place = np.full(len(lines.owners) + 1, -1)  # the last one stands for what is of no series
+    place[periods.series] = np.arange(len(periods.series))
+    events = np.flatnonzero(place[lines.series] >= 0)
+    of_series = place[lines.series[events]]
+    events = events[np.argsort(of_series, kind="stable")]
+    edges = np.concatenate([[0], np.cumsum(np.bincount(of_series, minlength=len(periods.series)))])
     for at, series in enumerate(periods.series):
         rows = np.flatnonzero(lines.service == lines.owners[series])
         waited = periods.waited[at] if goes_on else np.nan
         came = np.full(len(windows), NO_TIME)
-        mine = lines.series == series
+        mine = events[edges[at] : edges[at + 1]]
         np.maximum.at(came, windows.owner[mine], windows.times[mine])
         came[dead] = last[dead]
         here = came[rows] != NO_TIME
