@@ -38,7 +38,10 @@ DECIDING: Final[Mapping[WindowKind, tuple[str, ...]]] = {
 """The detectors whose opinion makes a window anomalous; the others only tell more about it."""
 
 NEED: Final = 0.001
-"""The share of normal windows that a detector which names no share of its own may flag."""
+"""The share of normal windows that a detector which names no share of its own may flag ..."""
+
+ONE_IN_ALL: Final = 1.5
+"""... or so many of as many as it learned from: what is stranger than all of them, as a note."""
 
 FOLDS: Final = 5
 """Parts of the reference, each scored by what was learned from the others, that calibrate a detector."""
@@ -250,7 +253,8 @@ class Judge:
     def _tails(self, name: str, detector: Detector, windows: Windows) -> tuple[Scores, Scores | float]:
         """Tail probabilities and what the detector may spend, both per window."""
         needs = getattr(detector, "needs", None)
-        need = needs(windows) if needs else float(getattr(detector, "need", NEED))
+        usual = max(NEED, ONE_IN_ALL / (1 + self.reference_windows))
+        need = needs(windows) if needs else float(getattr(detector, "need", usual))
         own = getattr(detector, "tail_probabilities", None)
         if own:
             return np.asarray(own(windows)), need
