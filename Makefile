@@ -21,7 +21,7 @@ demo: $(READY) ## a generated system with planted incidents, run live through th
 	@$(BIN)/logad demo
 
 test: $(READY) ## all tests but the slow ones named below
-	$(BIN)/python -m pytest -m "not faults" --cov --cov-report=term
+	$(BIN)/python -m pytest -m "not faults" -n auto --dist loadfile --cov --cov-report=term
 
 check: $(READY) ## format, lint, types, imports
 	$(BIN)/ruff format --check .
