@@ -1,5 +1,6 @@
 """How high the numbers of a template usually are in a window of time, and windows in which that shifts."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Final
@@ -8,8 +9,8 @@ import numpy as np
 
 from logad.contracts import State
 from logad.detectors._baseline import Floats, Ints
-from logad.detectors._value_ranges import Numbers, Ranges, spread_out
-from logad.windows import Windows
+from logad.detectors._value_ranges import Ranges, series_of, spread_out
+from logad.windows import MOST_VALUES, Windows
 
 FEWEST: Final = 3  # numbers that make a level
 AGE: Final = 24  # levels of a series before one of them is judged
@@ -105,21 +106,21 @@ class Measured:
     many: Floats  # numbers
 
 
-def learned(windows: Windows, ranges: Ranges, service: Ints) -> Levels:
-    """The series of these windows that have enough levels, before and after them."""
-    numbers = ranges.numbers(windows)
-    keys = _keys(windows, ranges, service, numbers)
-    keys, series = numbered(keys, int(keys.max(initial=-1)) + 1)
-    order = np.argsort(series.astype(np.uint16) if len(keys) < 1 << 16 else series, kind="stable")
-    parts = np.split(numbers.values[order], np.cumsum(np.bincount(series, minlength=len(keys)))[:-1])
-    places = [spread_out(len(part)) for part in parts if len(part)]
-    usual = [np.quantile(part[some], (0.1, 0.5, 0.9)) for part, some in zip(parts, places, strict=False)]
-    low, middle, high = np.asarray(usual).reshape(-1, 3).T
+def learned(windows: Windows, ranges: Ranges, service: Ints) -> tuple[Levels, Measured]:
+    """The series of these windows that have enough levels, before and after them; and those levels."""
+    found = [
+        (number * len(ranges.index) + code * MOST_VALUES + slot, *np.quantile(some, (0.1, 0.5, 0.9)))
+        for code, slot, values, owners in series_of(windows)
+        if ranges.index[code * MOST_VALUES + slot] >= 0
+        for number, some in _by_service(values, service[owners])
+    ]
+    every, low, middle, high = np.asarray(sorted(found), dtype=np.float64).reshape(-1, 4).T
+    keys: Ints = every.astype(np.int64)
     grain = np.maximum(np.abs(middle) / 2, ranges.grain[ranges.index[keys % max(len(ranges.index), 1)]])
     low, middle, high = (np.arcsinh(quantile / grain) for quantile in (low, middle, high))
     spread = np.maximum((high - low) / 2.56, LEAST_SPREAD)
     bare = replace(Levels.none(), keys=keys, grain=grain, middle=middle, spread=spread)
-    measured, within = _measured(windows, numbers, ranges, service, bare)
+    measured, within = _measured(windows, ranges, service, bare)
     kept = np.bincount(measured.series, minlength=len(keys)) >= AGE
     arrays = (keys[kept], grain[kept], middle[kept], spread[kept])
     bare, within = Levels(*arrays, within[kept], bare.start, bare.now), within[kept]
@@ -128,15 +129,15 @@ def learned(windows: Windows, ranges: Ranges, service: Ints) -> Levels:
     measured = Measured(measured.rows[mine], series, measured.means[mine], measured.many[mine])
     start = _start(measured, within)
     levels = replace(bare, start=start)
-    return levels.at(judged(levels, start, measured)[2])
+    return levels.at(judged(levels, start, measured)[2]), measured
 
 
-def measured(windows: Windows, numbers: Numbers, ranges: Ranges, service: Ints, levels: Levels) -> Measured:
-    """The levels of known series in windows with these numbers."""
+def measured(windows: Windows, ranges: Ranges, service: Ints, levels: Levels) -> Measured:
+    """The levels of known series in windows."""
     if not len(levels.keys):
         nothing = np.zeros(0, dtype=np.int64)
         return Measured(nothing, nothing, np.zeros(0), np.zeros(0))
-    return _measured(windows, numbers, ranges, service, levels)[0]
+    return _measured(windows, ranges, service, levels)[0]
 
 
 def judged(levels: Levels, path: Path, measured: Measured) -> tuple[Floats, Floats, Path]:
@@ -188,26 +189,34 @@ def _start(measured: Measured, within: Floats) -> Path:
     return Path(mean, variance, np.full(many, float(AGE)), nothing, nothing)
 
 
-def _keys(windows: Windows, ranges: Ranges, service: Ints, numbers: Numbers) -> Ints:
-    place = np.flatnonzero(ranges.index >= 0)[numbers.series]
-    keys: Ints = service[windows.owner[numbers.events]] * max(len(ranges.index), 1) + place
-    return keys
+def _by_service(values: Floats, services: Ints) -> Iterator[tuple[int, Floats]]:
+    """Some of the numbers of each service."""
+    if (services == services[0]).all():
+        yield int(services[0]), values[spread_out(len(values))]
+        return
+    for number in np.unique(services).tolist():
+        mine = np.flatnonzero(services == number)
+        yield number, values[mine[spread_out(len(mine))]]
 
 
-def _measured(
-    windows: Windows, numbers: Numbers, ranges: Ranges, service: Ints, levels: Levels
-) -> tuple[Measured, Floats]:
+def _measured(windows: Windows, ranges: Ranges, service: Ints, levels: Levels) -> tuple[Measured, Floats]:
     """The levels of these windows, and the variance of numbers within windows by series."""
-    many = len(levels.keys)
-    keys = _keys(windows, ranges, service, numbers)
-    place = np.minimum(np.searchsorted(levels.keys, keys), max(many - 1, 0))
-    known = np.flatnonzero(levels.keys[place] == keys if many else place < 0)
-    events, place = numbers.events[known], place[known]
-    scaled = levels.scaled(place, numbers.values[known])
-    wide = CLIP * levels.spread[place]
-    scaled = np.clip(scaled, -wide, wide)
-    wide_as = max(len(windows), 1)
-    cells, cell = numbered(place * wide_as + windows.owner[events], many * wide_as)
+    many, wide_as = len(levels.keys), max(len(windows), 1)
+    places = [np.zeros(0, dtype=np.int64)]
+    there, on_scale = list(places), [np.zeros(0)]
+    of_series = np.flatnonzero(ranges.index >= 0)
+    for numbers in ranges.pieces(windows) if many else ():
+        owners = windows.owner[numbers.events]
+        keys = service[owners] * len(ranges.index) + of_series[numbers.series]
+        place = np.minimum(np.searchsorted(levels.keys, keys), many - 1)
+        known = np.flatnonzero(levels.keys[place] == keys)
+        place, owners = place[known], owners[known]
+        wide = CLIP * levels.spread[place]
+        places.append(place)
+        there.append(place * wide_as + owners)
+        on_scale.append(np.clip(levels.scaled(place, numbers.values[known]), -wide, wide))
+    place, scaled = np.concatenate(places), np.concatenate(on_scale)
+    cells, cell = numbered(np.concatenate(there), many * wide_as)
     counts = np.bincount(cell, minlength=len(cells)).astype(np.float64)
     means = np.bincount(cell, scaled, minlength=len(cells)) / np.maximum(counts, 1)
     series, rows = np.divmod(cells, wide_as)

@@ -1,10 +1,11 @@
 """What range the numbers of templates have, and how improbable a number beyond it is."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from logad.contracts import State
 from logad.detectors._baseline import Floats, Ints
@@ -32,6 +33,8 @@ _EVEN: Final = 0.08  # distance from the uniform distribution below which number
 
 SIDES: Final = (1.0, -1.0)
 HIGH, LOW = 0, 1
+_AT_ONCE: Final = 1 << 17  # events whose numbers are looked at together
+_ROUNDED: Final = 1e-9  # of a bound: what its way back from the scale may lose
 """Columns of what is told of both ends of a range."""
 
 
@@ -85,24 +88,24 @@ class Ranges:
         """Which of its template's numbers each series is."""
         return np.flatnonzero(self.index >= 0) % MOST_VALUES
 
-    def numbers(self, windows: Windows) -> "Numbers":
-        """The numbers of known series in windows."""
+    def pieces(self, windows: Windows) -> Iterator["Numbers"]:
+        """The numbers of known series in windows, a piece that fits into the cache at a time."""
         if windows.values is None or not len(self.grain):
-            return Numbers.none()
+            return
         width = len(self.index) // MOST_VALUES
-        parts = [Numbers.none()]
-        for slot in range(MOST_VALUES):
-            series_of_code = self.index[slot::MOST_VALUES]
-            if (series_of_code < 0).all():
-                continue
-            there = np.flatnonzero(np.isfinite(windows.values[:, slot]) & (windows.events < width))
-            series = series_of_code[windows.events[there]]
-            there, series = there[series >= 0], series[series >= 0]
-            parts.append(Numbers(there, series, windows.values[there, slot].astype(np.float64)))
-        events, numbers, values = (
-            np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Numbers)
+        of_code = np.append(
+            self.index.astype(np.int32).reshape(width, MOST_VALUES), [[-1] * MOST_VALUES], axis=0
         )
-        return Numbers(events, numbers, values)
+        for begin in range(0, len(windows.events), _AT_ONCE):
+            piece = slice(begin, begin + _AT_ONCE)
+            values = windows.values[piece]
+            series = of_code[np.minimum(windows.events[piece], width)]
+            event, slot = np.nonzero((series >= 0) & np.isfinite(values))
+            yield Numbers(begin + event, series[event, slot], values[event, slot].astype(np.float64))
+
+    def numbers(self, windows: Windows) -> "Numbers":
+        """The numbers of known series in windows, all at once."""
+        return Numbers.joined(self.pieces(windows))
 
     def present(self, windows: Windows) -> Ints:
         """How many series each window has, shape (windows,)."""
@@ -115,17 +118,24 @@ class Ranges:
         on_scale: Floats = np.arcsinh(values / self.grain[series])
         return on_scale
 
-    def far(self, numbers: "Numbers") -> "Far":
+    def far(self, pieces: Iterable["Numbers"]) -> "Far":
         """The numbers beyond what is known well, each with its surprise."""
-        on_scale = self.scaled(numbers.series, numbers.values)
-        off = np.stack([sign * on_scale - self.bound[numbers.series, at] for at, sign in enumerate(SIDES)])
+        high, low = (sign * np.sinh(self.bound[:, at]) * self.grain for at, sign in enumerate(SIDES))
+        high, low = high - _ROUNDED * np.abs(high), low + _ROUNDED * np.abs(low)
+        found = Numbers.joined(
+            piece.only((piece.values >= high[piece.series]) | (piece.values <= low[piece.series]))
+            for piece in pieces
+        )
+        events, series, values = found.events, found.series, found.values
+        on_scale = self.scaled(series, values)
+        off = np.stack([sign * on_scale - self.bound[series, at] for at, sign in enumerate(SIDES)])
         side = off.argmax(axis=0)
         off = off.max(axis=0, initial=-np.inf)
         chosen = np.flatnonzero(off > 0)
-        series, side, off = numbers.series[chosen], side[chosen], off[chosen]
+        series, side, off = series[chosen], side[chosen], off[chosen]
         weight, scale = self.weight[series, side], self.scale[series, side]
         nats = weight * np.log1p(off / (weight * scale)) - np.log(self.share[series, side])
-        return Far(numbers.events[chosen], series, side, numbers.values[chosen], off, nats)
+        return Far(events[chosen], series, side, values[chosen], off, nats)
 
     def state(self) -> State:
         """The arrays, named `range_...`."""
@@ -146,10 +156,19 @@ class Numbers:
     values: Floats
 
     @classmethod
-    def none(cls) -> "Numbers":
-        """No numbers."""
+    def joined(cls, parts: Iterable["Numbers"]) -> "Numbers":
+        """Numbers after one another."""
         nothing = np.zeros(0, dtype=np.int64)
-        return cls(nothing, nothing, np.zeros(0))
+        every = [cls(nothing, nothing, np.zeros(0)), *parts]
+        return cls(
+            np.concatenate([part.events for part in every]),
+            np.concatenate([part.series for part in every]),
+            np.concatenate([part.values for part in every]),
+        )
+
+    def only(self, chosen: NDArray[np.bool_]) -> "Numbers":
+        """The chosen ones."""
+        return Numbers(self.events[chosen], self.series[chosen], self.values[chosen])
 
 
 @dataclass(frozen=True, slots=True)

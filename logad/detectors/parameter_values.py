@@ -12,7 +12,7 @@ from logad.detectors._findings import DAY, UP, Found, comes_back, exceedances, r
 from logad.detectors._phrases import counted, quoted
 from logad.detectors._seen import Names
 from logad.detectors._value_levels import Levels
-from logad.detectors._value_ranges import HIGH, Numbers, Ranges
+from logad.detectors._value_ranges import HIGH, Ranges
 from logad.detectors._value_texts import as_written
 from logad.types import AnomalyType, Contribution, WindowKind
 from logad.windows import Windows
@@ -53,9 +53,9 @@ class _Findings(NamedTuple):
 
 
 class _Looked(NamedTuple):
-    """What windows tell: their numbers, and how each level stands to what was usual before it."""
+    """What windows tell: the numbers out of their range, and how each level stands to those before it."""
 
-    numbers: Numbers
+    numbers: _Findings
     measured: _value_levels.Measured
     off: Floats
     nats: Floats
@@ -111,7 +111,8 @@ class ParameterValues(Detector):
         self._span = int(np.diff(spans).min(initial=DAY))
         self._tests = max(float(self._ranges.windows.sum()) / len(spans), 1.0)
         self._services = tuple(windows.table["service"].unique().sort())
-        self._levels = _value_levels.learned(windows, self._ranges, self._service(windows))
+        self._levels, measured = _value_levels.learned(windows, self._ranges, self._service(windows))
+        self._looked = windows, self._compared(windows, measured)
         shifts = self._shifts(windows)[0]
         ages = self._levels.now.age.astype(np.int64)
         self._rate = exceedances(_found(shifts), len(self._levels.keys), ages)
@@ -190,18 +191,19 @@ class ParameterValues(Detector):
     def _look(self, windows: Windows) -> _Looked:
         """What the windows tell, and how far it is from what was usual; kept until more is known."""
         if self._looked is None or self._looked[0] is not windows:
-            numbers = self._ranges.numbers(windows)
-            service = self._service(windows)
-            measured = _value_levels.measured(windows, numbers, self._ranges, service, self._levels)
-            early = bool(len(windows)) and _ends(windows).max() <= self._ended
-            path = self._levels.start if early else self._levels.now
-            told = _value_levels.judged(self._levels, path, measured)
-            self._looked = windows, _Looked(numbers, measured, *told)
+            measured = _value_levels.measured(windows, self._ranges, self._service(windows), self._levels)
+            self._looked = windows, self._compared(windows, measured)
         return self._looked[1]
+
+    def _compared(self, windows: Windows, measured: _value_levels.Measured) -> _Looked:
+        early = bool(len(windows)) and _ends(windows).max() <= self._ended
+        path = self._levels.start if early else self._levels.now
+        told = _value_levels.judged(self._levels, path, measured)
+        return _Looked(self._numbers(windows), measured, *told)
 
     def _findings(self, windows: Windows) -> _Findings:
         """Numbers and levels out of the ordinary, whether they come back or not."""
-        parts = [self._numbers(windows)]
+        parts = [self._look(windows).numbers]
         if self._span and len(windows):
             shifts = self._shifts(windows)[0]
             parts.append(shifts.only(shifts.off > LEAST_SHIFT))
@@ -209,7 +211,7 @@ class ParameterValues(Detector):
 
     def _numbers(self, windows: Windows) -> _Findings:
         """The number of each window, series and side that is farthest beyond its range."""
-        far = self._ranges.far(self._look(windows).numbers)
+        far = self._ranges.far(self._ranges.pieces(windows))
         rows = windows.owner[far.events]
         order = np.lexsort((-far.nats, far.side, far.series, rows))
         same = (
