@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from logad.calibration import CUT, Calibration
+from logad.alerting import PROMISED, normal_share
+from logad.calibration import CUT, Calibration, shared_scores
 from logad.judge import NEED, JudgeConfig, learn
 from logad.types import WindowKind
 
@@ -63,3 +64,9 @@ def test_a_detector_that_decides_alone_flags_no_more_clean_windows_than_it_may_s
         stats.beta.ppf(0.01, flagged, judged - flagged + 1) if flagged else 0.0
     )  # Clopper and Pearson 1934
     assert least <= NEED
+
+
+@given(st.floats(0.05, 1.0, exclude_max=True), st.floats(1e-5, 0.1))
+def test_a_score_spends_what_alerts_are_told_that_it_does(ratio, need):
+    (score,) = shared_scores(np.asarray([ratio * need]), need)
+    assert normal_share(float(score)) == pytest.approx(PROMISED[0][1] * ratio, rel=1e-6)
