@@ -39,9 +39,11 @@ bench: $(READY) ## parsing quality, speed beside other miners, growth, and memor
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/models.py
 
-accuracy: $(READY) ## detection without labels: open sets with labels, and a generated shop
+accuracy: $(READY) ## detection without labels: open sets, a generated shop, calibration, ablation
 	$(BIN)/python benchmarks/accuracy.py
-	$(BIN)/python benchmarks/shop_windows.py --seeds 120 121 122 123
+	$(BIN)/python benchmarks/shop_windows.py --seeds 130 131 132 133
+	$(BIN)/python benchmarks/time_windows.py
+	$(BIN)/python benchmarks/trainticket.py
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/ablation.py --planted --shop 0
 
