@@ -17,7 +17,7 @@ _TOLD: Final = frozenset({"opened", "worse", "reopened", "resolved"})
 """Changes worth a message; that an incident goes on is not."""
 
 
-PROMISED: Final = ((0.5, 1e-3), (0.7, 2e-4), (0.9, 5e-5), (1.0, 1e-5))
+PROMISED: Final = ((0.5, 1e-3), (0.7, 2e-4), (0.9, 4e-5), (1.0, 1e-5))
 """Scores, and the share of normal windows that may be above each; beyond the last tier the line goes on."""
 _EVEN: Final = 0.5
 """Where people's labels speak, what is likelier a false alarm than not does not leave at once."""
@@ -183,7 +183,7 @@ def normal_share(score: float) -> float:
     a straight line.
 
     >>> normal_share(0.9)
-    5e-05
+    4e-05
     """
     if score <= PROMISED[0][0]:
         return PROMISED[0][1] if score == PROMISED[0][0] else 1.0
@@ -200,7 +200,7 @@ def false_share(score: float, judged: int, as_strange: int) -> float:
     so many were seen (Benjamini and Hochberg 1995; Storey 2002, equation 2, all windows taken as normal).
 
     >>> false_share(0.9, judged=4000, as_strange=4)
-    0.05
+    0.04
     """
     return min(1.0, normal_share(score) * judged / max(as_strange, 1))
 

@@ -120,17 +120,17 @@ def _rounded(scores: Scores) -> Scores:
     return np.asarray(np.round(np.ldexp(np.round(mantissa, 9), exponent), 9))
 
 
-SCALE: Final = ((0.05, 0.9), (0.2, 0.7), (1.0, CUT))
+SCALE: Final = ((0.04, 0.9), (0.2, 0.7), (1.0, CUT))
 """Of what a detector may spend, so much leads to such a score: the tiers of the interface in shares."""
 
 
 def shared_scores(probability: Scores, need: Scores | float) -> Scores:
     """Scores in 0..1 that mean the same for every detector: CUT where the probability is what it may spend.
 
-    `need` is the share of normal windows that may alarm. A fifth of it is .7 and a twentieth .9, straight on
+    `need` is the share of normal windows that may alarm. A fifth of it is .7 and a 25th .9, straight on
     the scale of logarithms between them.
 
-    >>> shared_scores(np.array([1.0, 0.01, 0.002, 0.0005, 0.0]), 0.01).round(6).tolist()
+    >>> shared_scores(np.array([1.0, 0.01, 0.002, 0.0004, 0.0]), 0.01).round(6).tolist()
     [0.0, 0.5, 0.7, 0.9, 1.0]
     """
     need = np.broadcast_to(np.clip(need, 1e-12, 1 - 1e-12), probability.shape)
